@@ -1,0 +1,110 @@
+/* What the files of the SQLite backend share: the connection, its statements, its errors. */
+#ifndef STORE_SQLITE_PRIV_H
+#define STORE_SQLITE_PRIV_H
+
+#include "store/store_priv.h"
+
+#include <sqlite3.h>
+#include <sys/types.h>
+
+enum sqlite_sql {
+    /* Of the connection that writes. */
+    SQL_BEGIN,
+    SQL_COMMIT,
+    SQL_ROLLBACK,
+    SQL_SAVEPOINT,
+    SQL_SAVEPOINT_RELEASE,
+    SQL_SAVEPOINT_UNDO,
+    SQL_SET_MARK,
+    SQL_ADD_ACTION,
+    SQL_SET_STATE,
+    SQL_FINISH_ACTION,
+    SQL_ADD_GRANT,
+    SQL_ANSWER_GRANT,
+    SQL_DROP_GRANT,
+    SQL_ADD_RECORD,
+    SQL_GET_MARK,
+    SQL_LAST_SEQ,
+    SQL_WRITER_COUNT,
+
+    /* Of those that read. */
+    SQL_READ_ACTION = SQL_WRITER_COUNT,
+    SQL_LOAD_OPEN_ACTIONS,
+    SQL_LOAD_GRANTS,
+    SQL_READ_RECORDS,
+    SQL_COUNT,
+};
+
+/* Columns of every statement that reads actions. */
+enum {
+    ACTION_ID,
+    ACTION_ACCOUNT,
+    ACTION_TEAM,
+    ACTION_CLIENT,
+    ACTION_KEY_ID,
+    ACTION_REQUEST_ID,
+    ACTION_STATE,
+    ACTION_SUBMITTED,
+    ACTION_FINISHED,
+    ACTION_PRIORITY,
+    ACTION_REASON,
+    ACTION_RULE,
+    ACTION_REQUEST,
+    ACTION_RESULTS,
+    ACTION_PROBLEM,
+    ACTION_CALL_ID,
+};
+
+extern const char *const sqlite_sql[SQL_COUNT];
+extern const char *const sqlite_migrations[];
+extern const int sqlite_migration_count;
+
+#define SQLITE_FILES 3
+
+struct store_db {
+    sqlite3 *sqlite;
+    char *path; /* absolute, no symbolic links */
+    sqlite3_stmt *statements[SQL_COUNT];
+
+    /* The rest is only in the connection that writes. */
+    char *node;
+    int lock_fd; /* -1: none */
+    struct {
+        dev_t device;
+        ino_t inode;
+    } files[SQLITE_FILES]; /* the database, its log and its index, as opened */
+    struct record_log log;
+    int64_t mark; /* of the last commit */
+    bool stale;   /* log.state and mark must be read again before they are used */
+};
+
+/* Sets the error from the connection's last failure. */
+enum err sqlite_fail(struct store_db *db, const char *what, struct error *error);
+
+/* Bind a parameter. The text (NULL: SQL NULL) stays where it is until the statement was reset. */
+void sqlite_bind_text(sqlite3_stmt *statement, int i, const char *text);
+void sqlite_bind_int(sqlite3_stmt *statement, int i, int64_t value);
+
+/* sqlite_write.c */
+enum err sqlite_commit(struct store_db *db, struct store_write *const *writes, size_t count,
+                       struct error *error) MUST_CHECK;
+
+/* sqlite_read.c */
+enum err sqlite_read_action(struct store_db *db, const char *id, struct arena *arena,
+                            struct store_action *ret_action, struct error *error) MUST_CHECK;
+enum err sqlite_load_open_actions(struct store_db *db, const char *account,
+                                  bool (*each)(const struct store_action *action, void *arg),
+                                  void *arg, struct error *error) MUST_CHECK;
+enum err sqlite_load_grants(struct store_db *db, const char *account,
+                            bool (*each)(const struct store_grant *grant, void *arg), void *arg,
+                            struct error *error) MUST_CHECK;
+enum err sqlite_each_record(struct store_db *db,
+                            bool (*each)(const char *node, int64_t seq, const char *record,
+                                         size_t len, void *arg),
+                            void *arg, struct error *error) MUST_CHECK;
+
+/* Whether the three files are still those that were opened: SQLite would go on writing into a
+ * deleted file and say that all is well. */
+bool sqlite_in_place(const struct store_db *db);
+
+#endif

@@ -1,0 +1,67 @@
+/* SQLite: the tables and every statement. All of it is static text. */
+#include "store/sqlite_priv.h"
+
+/* Applied in order, each in a transaction; each ends by saying its number. Never change one that
+ * was released: add the next. */
+const char *const sqlite_migrations[] = {
+    /* number is the order of submission (times can be equal). finished_ms 0: unfinished. */
+    "CREATE TABLE actions ("
+    "  number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, account TEXT NOT NULL,"
+    "  team TEXT NOT NULL, client TEXT NOT NULL, key_id TEXT, request_id TEXT,"
+    "  state TEXT NOT NULL, submitted_ms INTEGER NOT NULL, finished_ms INTEGER NOT NULL,"
+    "  priority INTEGER NOT NULL, reason TEXT, rule TEXT, request TEXT NOT NULL, results TEXT,"
+    "  problem TEXT, call_id TEXT) STRICT;"
+    "CREATE INDEX actions_open ON actions (account, number) WHERE finished_ms = 0;"
+    "CREATE TABLE grants ("
+    "  number INTEGER PRIMARY KEY, call_id TEXT NOT NULL UNIQUE, account TEXT NOT NULL,"
+    "  boot_id TEXT NOT NULL, taken_boot_ms INTEGER NOT NULL, taken_wall_ms INTEGER NOT NULL,"
+    "  answered_boot_ms INTEGER NOT NULL, answered_wall_ms INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX grants_account ON grants (account, number);"
+    "CREATE TABLE audit ("
+    "  node TEXT NOT NULL, seq INTEGER NOT NULL, record BLOB NOT NULL,"
+    "  PRIMARY KEY (node, seq)) STRICT;"
+    /* The number of the last group that a node committed; see sqlite_write.c. */
+    "CREATE TABLE marks (node TEXT PRIMARY KEY, mark INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "PRAGMA user_version = 1",
+};
+
+const int sqlite_migration_count = (int)ARRAY_LEN(sqlite_migrations);
+
+#define ACTION_COLUMNS                                                                             \
+    "id, account, team, client, key_id, request_id, state, submitted_ms, finished_ms, priority, "  \
+    "reason, rule, request, results, problem, call_id"
+
+const char *const sqlite_sql[SQL_COUNT] = {
+    [SQL_BEGIN] = "BEGIN IMMEDIATE",
+    [SQL_COMMIT] = "COMMIT",
+    [SQL_ROLLBACK] = "ROLLBACK",
+    [SQL_SAVEPOINT] = "SAVEPOINT one",
+    [SQL_SAVEPOINT_RELEASE] = "RELEASE one",
+    [SQL_SAVEPOINT_UNDO] = "ROLLBACK TO one",
+    [SQL_SET_MARK] = "INSERT INTO marks (node, mark) VALUES (?1, ?2)"
+                     " ON CONFLICT (node) DO UPDATE SET mark = ?2",
+    [SQL_ADD_ACTION] = "INSERT INTO actions (" ACTION_COLUMNS ") VALUES"
+                       " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+    [SQL_SET_STATE] = "UPDATE actions SET state = ?2, call_id = ifnull(?3, call_id)"
+                      " WHERE id = ?1 AND finished_ms = 0",
+    [SQL_FINISH_ACTION] = "UPDATE actions SET state = ?2, finished_ms = ?3, results = ?4,"
+                          " problem = ?5 WHERE id = ?1 AND finished_ms = 0",
+    [SQL_ADD_GRANT] = "INSERT INTO grants (call_id, account, boot_id, taken_boot_ms,"
+                      " taken_wall_ms, answered_boot_ms, answered_wall_ms)"
+                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [SQL_ANSWER_GRANT] = "UPDATE grants SET answered_boot_ms = ?2, answered_wall_ms = ?3"
+                         " WHERE call_id = ?1",
+    [SQL_DROP_GRANT] = "DELETE FROM grants WHERE call_id = ?1",
+    [SQL_ADD_RECORD] = "INSERT INTO audit (node, seq, record) VALUES (?1, ?2, ?3)",
+    [SQL_GET_MARK] = "SELECT ifnull(max(mark), 0) FROM marks WHERE node = ?1",
+    [SQL_LAST_SEQ] = "SELECT ifnull(max(seq), -1) FROM audit WHERE node = ?1",
+
+    [SQL_READ_ACTION] = "SELECT " ACTION_COLUMNS " FROM actions WHERE id = ?1",
+    [SQL_LOAD_OPEN_ACTIONS] = "SELECT " ACTION_COLUMNS " FROM actions"
+                              " WHERE account = ?1 AND finished_ms = 0 ORDER BY number",
+    [SQL_LOAD_GRANTS] = "SELECT call_id, account, boot_id, taken_boot_ms, taken_wall_ms,"
+                        " answered_boot_ms, answered_wall_ms FROM grants"
+                        " WHERE account = ?1 ORDER BY number",
+    [SQL_READ_RECORDS] = "SELECT node, seq, record FROM audit WHERE (node, seq) > (?1, ?2)"
+                         " ORDER BY node, seq LIMIT ?3",
+};

@@ -1,0 +1,406 @@
+/* Store: see store.h. The two threads, their mailboxes, health, and bounds. Knows no database:
+ * that is the backend's. */
+#include "store/store_priv.h"
+
+#include <assert.h>
+#include <event2/event.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct worker {
+    struct store_db *db;
+    struct event_base *base;
+    struct mailbox *mailbox;
+    struct mail stop; /* the last mail */
+    pthread_t thread;
+    bool running;
+};
+
+struct store {
+    const struct store_backend *backend;
+    char *url;
+    struct worker writer;
+    struct worker reader;
+    atomic_size_t waiting_bytes; /* of writes that are not committed yet */
+    atomic_bool healthy;
+    pthread_mutex_t lock;
+    struct error problem; /* under lock: of the last commit that failed */
+
+    /* The writer's. */
+    struct event *probe;
+    struct store_write *group[STORE_GROUP_MAX];
+    size_t group_len;
+};
+
+struct store_read {
+    struct mail mail;
+    struct arena arena; /* of the id and of the action's strings */
+    const char *id;
+    struct mailbox *reply_to;
+    store_action_cb on_done;
+    void *arg;
+    enum err result;
+    struct store_action action;
+};
+
+static const struct store_backend *const backends[] = {&store_backend_sqlite};
+
+static enum err find_backend(const char *url, const struct store_backend **ret_backend,
+                             struct error *error);
+static enum err start(struct store *store, const char *node, struct error *error);
+static void stop(struct worker *worker);
+static void on_writes(struct mail *list, void *receiver);
+static void on_reads(struct mail *list, void *receiver);
+static void on_probe(evutil_socket_t fd, short what, void *arg);
+
+/* ---- Opening ---- */
+
+enum err store_open(const char *url, const char *node, struct store **ret_store,
+                    struct error *error)
+{
+    struct store *store;
+    const struct store_backend *backend;
+    enum err err = find_backend(url, &backend, error);
+
+    if (err != OK) {
+        return err;
+    }
+    store = xcalloc(1, sizeof(*store));
+    store->backend = backend;
+    store->url = xstrdup(url);
+    (void)pthread_mutex_init(&store->lock, NULL);
+    atomic_init(&store->healthy, true);
+    err = start(store, node, error);
+    if (err != OK) {
+        store_close(store);
+        return err;
+    }
+    *ret_store = store;
+    return OK;
+}
+
+void store_close(struct store *store)
+{
+    struct worker *workers[2];
+
+    if (store == NULL) {
+        return;
+    }
+    workers[0] = &store->writer;
+    workers[1] = &store->reader;
+    for (size_t i = 0; i < ARRAY_LEN(workers); i++) {
+        stop(workers[i]);
+        mailbox_free(workers[i]->mailbox);
+    }
+    if (store->probe != NULL) {
+        event_free(store->probe);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(workers); i++) {
+        if (workers[i]->base != NULL) {
+            event_base_free(workers[i]->base);
+        }
+    }
+    /* The reader first: the last connection to close folds the log into the database. */
+    store->backend->close(store->reader.db);
+    store->backend->close(store->writer.db);
+    (void)pthread_mutex_destroy(&store->lock);
+    free(store->url);
+    free(store);
+}
+
+bool store_healthy(const struct store *store)
+{
+    return atomic_load(&store->healthy);
+}
+
+void store_problem(struct store *store, struct error *ret_problem)
+{
+    (void)pthread_mutex_lock(&store->lock);
+    *ret_problem = store->problem;
+    (void)pthread_mutex_unlock(&store->lock);
+}
+
+/* ---- Writing and reading ---- */
+
+enum err store_submit(struct store *store, struct store_write *write, struct mailbox *reply_to,
+                      store_write_cb on_done, void *arg)
+{
+    size_t bytes = write->arena.bytes + write->bytes;
+    enum err err = ERR_FULL;
+
+    assert(on_done == NULL || reply_to != NULL);
+    write->reply_to = reply_to;
+    write->on_done = on_done;
+    write->arg = arg;
+    if (atomic_fetch_add(&store->waiting_bytes, bytes) + bytes <= STORE_WRITE_BYTES_MAX) {
+        err = mailbox_post(store->writer.mailbox, &write->mail);
+    }
+    /* From here on the write may be gone. */
+    if (err != OK) {
+        atomic_fetch_sub(&store->waiting_bytes, bytes);
+    }
+    return err;
+}
+
+enum err store_read_action(struct store *store, const char *id, struct mailbox *reply_to,
+                           store_action_cb on_done, void *arg)
+{
+    struct store_read *read = xcalloc(1, sizeof(*read));
+    enum err err;
+
+    read->id = arena_text(&read->arena, id);
+    read->reply_to = reply_to;
+    read->on_done = on_done;
+    read->arg = arg;
+    err = mailbox_post(store->reader.mailbox, &read->mail);
+    if (err != OK) {
+        arena_done(&read->arena);
+        free(read);
+    }
+    return err;
+}
+
+/* ---- Blocking ---- */
+
+enum err store_load_open_actions(struct store *store, const char *account,
+                                 bool (*each)(const struct store_action *action, void *arg),
+                                 void *arg, struct error *error)
+{
+    struct store_db *db;
+    enum err err = store->backend->open(store->url, NULL, &db, error);
+
+    if (err == OK) {
+        err = store->backend->load_open_actions(db, account, each, arg, error);
+        store->backend->close(db);
+    }
+    return err;
+}
+
+enum err store_load_grants(struct store *store, const char *account,
+                           bool (*each)(const struct store_grant *grant, void *arg), void *arg,
+                           struct error *error)
+{
+    struct store_db *db;
+    enum err err = store->backend->open(store->url, NULL, &db, error);
+
+    if (err == OK) {
+        err = store->backend->load_grants(db, account, each, arg, error);
+        store->backend->close(db);
+    }
+    return err;
+}
+
+enum err store_each_record(const char *url,
+                           bool (*each)(const char *node, int64_t seq, const char *record,
+                                        size_t len, void *arg),
+                           void *arg, struct error *error)
+{
+    const struct store_backend *backend;
+    struct store_db *db;
+    enum err err = find_backend(url, &backend, error);
+
+    if (err == OK) {
+        err = backend->open(url, NULL, &db, error);
+    }
+    if (err == OK) {
+        err = backend->each_record(db, each, arg, error);
+        backend->close(db);
+    }
+    return err;
+}
+
+/* ---- Threads ---- */
+
+static enum err find_backend(const char *url, const struct store_backend **ret_backend,
+                             struct error *error)
+{
+    for (size_t i = 0; i < ARRAY_LEN(backends); i++) {
+        size_t len = strlen(backends[i]->scheme);
+        if (strncmp(url, backends[i]->scheme, len) == 0 && url[len] == ':') {
+            *ret_backend = backends[i];
+            return OK;
+        }
+    }
+    /* The url is not repeated: it may hold a password. */
+    return error_set(error, ERR_INVALID, "the store's url does not begin with \"sqlite:\"");
+}
+
+static void *run_worker(void *arg)
+{
+    struct worker *worker = arg;
+
+    (void)event_base_dispatch(worker->base);
+    return NULL;
+}
+
+/* Signals are the main thread's, but for those that a thread's own fault raises. */
+static enum err start_worker(struct worker *worker, const char *name, struct error *error)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
+    sigset_t blocked;
+    sigset_t before;
+    int failed;
+
+    (void)sigfillset(&blocked);
+    for (size_t i = 0; i < ARRAY_LEN(faults); i++) {
+        (void)sigdelset(&blocked, faults[i]);
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    failed = pthread_create(&worker->thread, NULL, run_worker, worker);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed != 0) {
+        return error_set(error, ERR_UNAVAILABLE, "cannot start the store's thread: %s",
+                         strerror(failed));
+    }
+    (void)pthread_setname_np(worker->thread, name);
+    worker->running = true;
+    return OK;
+}
+
+static void make_loop(struct worker *worker, size_t limit, mailbox_cb on_mail, struct store *store)
+{
+    worker->base = event_base_new();
+    assert(worker->base != NULL);
+    worker->mailbox = mailbox_new(worker->base, limit, on_mail, store);
+}
+
+static enum err start(struct store *store, const char *node, struct error *error)
+{
+    enum err err = store->backend->open(store->url, node, &store->writer.db, error);
+
+    if (err == OK) {
+        err = store->backend->open(store->url, NULL, &store->reader.db, error);
+    }
+    if (err != OK) {
+        return err;
+    }
+    make_loop(&store->writer, STORE_WRITES_MAX, on_writes, store);
+    make_loop(&store->reader, STORE_READS_MAX, on_reads, store);
+    store->probe = evtimer_new(store->writer.base, on_probe, store);
+    assert(store->probe != NULL);
+    err = start_worker(&store->writer, "store", error);
+    return err == OK ? start_worker(&store->reader, "store-read", error) : err;
+}
+
+/* Mail is taken in order, so everything that was posted before is done first. */
+static void stop(struct worker *worker)
+{
+    if (worker->running) {
+        mailbox_answer(worker->mailbox, &worker->stop);
+        (void)pthread_join(worker->thread, NULL);
+        worker->running = false;
+    }
+}
+
+/* ---- The writer's thread ---- */
+
+static void deliver_written(struct mail *mail, void *receiver)
+{
+    struct store_write *write = (struct store_write *)mail;
+
+    (void)receiver;
+    write->on_done(write->result, write->arg);
+    store_write_free(write);
+}
+
+static void answer_write(struct store *store, struct store_write *write)
+{
+    atomic_fetch_sub(&store->waiting_bytes, write->arena.bytes + write->bytes);
+    if (write->on_done == NULL) {
+        store_write_free(write);
+        return;
+    }
+    write->mail.deliver = deliver_written;
+    mailbox_answer(write->reply_to, &write->mail);
+}
+
+static void set_health(struct store *store, enum err err, const struct error *problem)
+{
+    static const struct timeval interval = {.tv_usec = STORE_PROBE_MS * 1000};
+
+    if (err == OK) {
+        (void)evtimer_del(store->probe);
+        atomic_store(&store->healthy, true);
+        return;
+    }
+    (void)pthread_mutex_lock(&store->lock);
+    store->problem = *problem;
+    (void)pthread_mutex_unlock(&store->lock);
+    atomic_store(&store->healthy, false);
+    (void)evtimer_add(store->probe, &interval);
+}
+
+static void commit_group(struct store *store)
+{
+    struct error problem = {0};
+    enum err err =
+        store->backend->commit(store->writer.db, store->group, store->group_len, &problem);
+
+    set_health(store, err, &problem);
+    for (size_t i = 0; i < store->group_len; i++) {
+        answer_write(store, store->group[i]);
+    }
+    store->group_len = 0;
+}
+
+static void on_probe(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    commit_group(arg);
+}
+
+static void on_writes(struct mail *list, void *receiver)
+{
+    struct store *store = receiver;
+
+    while (list != NULL) {
+        struct mail *mail = list;
+        list = mail->next;
+        if (mail == &store->writer.stop) {
+            (void)event_base_loopbreak(store->writer.base);
+            continue;
+        }
+        store->group[store->group_len++] = (struct store_write *)mail;
+        if (store->group_len == STORE_GROUP_MAX) {
+            commit_group(store);
+        }
+    }
+    if (store->group_len > 0) {
+        commit_group(store);
+    }
+}
+
+/* ---- The reader's thread ---- */
+
+static void deliver_read(struct mail *mail, void *receiver)
+{
+    struct store_read *read = (struct store_read *)mail;
+
+    (void)receiver;
+    read->on_done(read->result, read->result == OK ? &read->action : NULL, read->arg);
+    arena_done(&read->arena);
+    free(read);
+}
+
+static void on_reads(struct mail *list, void *receiver)
+{
+    struct store *store = receiver;
+
+    while (list != NULL) {
+        struct mail *mail = list;
+        struct store_read *read = (struct store_read *)mail;
+        list = mail->next;
+        if (mail == &store->reader.stop) {
+            (void)event_base_loopbreak(store->reader.base);
+            continue;
+        }
+        read->result = store->backend->read_action(store->reader.db, read->id, &read->arena,
+                                                   &read->action, NULL);
+        read->mail.deliver = deliver_read;
+        mailbox_answer(read->reply_to, &read->mail);
+    }
+}
