@@ -1,0 +1,381 @@
+/* The two calls that submit an action, from the body to the answer: read it, decide, submit it to
+ * the dispatcher, wait for what the caller wants to wait for. Worker threads. */
+#include "gateway/action_view.h"
+#include "gateway/metrics.h"
+#include "gateway/routes.h"
+#include "gateway/worker.h"
+
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/log.h"
+
+#include <ctype.h>
+#include <event2/buffer.h>
+#include <event2/event.h>
+#include <event2/http.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_WAIT_S       300
+#define MAX_REASON_BYTES 512
+#define DEFAULT_PRIORITY 3 /* RFC 9218 */
+
+/* ---- Reading the request ---- */
+
+/* application/json, with no parameter but charset=utf-8. */
+static bool is_json(const char *type)
+{
+    static const char json[] = "application/json";
+
+    if (type == NULL || strncasecmp(type, json, strlen(json)) != 0) {
+        return false;
+    }
+    type += strlen(json);
+    type += strspn(type, " \t");
+    if (*type == ';') {
+        type++;
+        type += strspn(type, " \t");
+        if (strncasecmp(type, "charset=", 8) != 0) {
+            return false;
+        }
+        type += 8;
+        return strcasecmp(type, "utf-8") == 0 || strcasecmp(type, "\"utf-8\"") == 0;
+    }
+    return *type == '\0';
+}
+
+/* Whether a preference of that name is in the Prefer header (RFC 7240); its value, if any, is
+ * given as text that starts after '='. */
+static bool find_preference(const char *prefer, const char *name, const char **ret_value)
+{
+    size_t len = strlen(name);
+
+    while (prefer != NULL && *prefer != '\0') {
+        prefer += strspn(prefer, " \t,;");
+        if (strncasecmp(prefer, name, len) == 0 &&
+            (prefer[len] == '\0' || strchr(" \t,;=", prefer[len]) != NULL)) {
+            *ret_value = prefer[len] == '=' ? prefer + len + 1 : "";
+            return true;
+        }
+        prefer += strcspn(prefer, ",;");
+    }
+    return false;
+}
+
+/* How long the caller waits, and what it gets when that ends. */
+static void read_preferences(struct request *request, bool async_by_default)
+{
+    const char *prefer = request_header(request, "Prefer");
+    const struct config *config = worker_gateway(request->worker)->config;
+    size_t team = (size_t)request->principal.client->team_index;
+    const char *value;
+    bool waits = find_preference(prefer, "wait", &value) && isdigit((unsigned char)value[0]);
+    long wait_s = waits ? strtol(value, NULL, 10) : 0;
+
+    request->respond_async =
+        find_preference(prefer, "respond-async", &value) || (async_by_default && !waits);
+    if (waits) {
+        request->wait_ms = (wait_s < MAX_WAIT_S ? wait_s : MAX_WAIT_S) * 1000;
+    } else {
+        request->wait_ms =
+            request->respond_async ? -1 : config_team(config, team)->sync_wait_s * 1000;
+    }
+}
+
+static int64_t read_priority(const struct request *request)
+{
+    const char *given = request_header(request, "Priority");
+    const char *value = NULL;
+
+    for (; given != NULL && *given != '\0'; given += strcspn(given, ","), given += *given == ',') {
+        given += strspn(given, " \t");
+        if (strncmp(given, "u=", 2) == 0 && given[2] >= '0' && given[2] <= '7' &&
+            (given[3] == '\0' || strchr(", \t;", given[3]) != NULL)) {
+            value = given + 2;
+        }
+    }
+    return value != NULL ? *value - '0' : DEFAULT_PRIORITY;
+}
+
+/* A reason is text for people: bounded, UTF-8, without control characters. */
+static bool read_reason(struct request *request)
+{
+    const char *given = request_header(request, "Action-Reason");
+    CLEANUP(cleanup_json) json_t *checked = NULL;
+
+    if (given == NULL) {
+        return true;
+    }
+    checked = json_string(given); /* NULL when it is not UTF-8 */
+    if (checked == NULL || strlen(given) > MAX_REASON_BYTES) {
+        return false;
+    }
+    for (const char *at = given; *at != '\0'; at++) {
+        if (iscntrl((unsigned char)*at)) {
+            return false;
+        }
+    }
+    request->reason = xstrdup(given);
+    return true;
+}
+
+/* ---- Deciding ---- */
+
+static json_t *violations_json(const struct decision *decision)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < decision->violation_count; i++) {
+        (void)json_array_append_new(list,
+                                    json_pack("{s:s, s:s}", "rule", decision->violations[i].rule,
+                                              "detail", decision->violations[i].detail));
+    }
+    return list;
+}
+
+static void refuse_denied(struct request *request, const struct decision *decision)
+{
+    const char *detail = "No rule of the team allows this; the violations say why.";
+
+    if (decision->allowed) {
+        detail = "The rule that matches needs an approval, which this version cannot take yet.";
+    }
+    request_refuse(
+        request, PROBLEM_POLICY_DENIED, detail,
+        json_pack("{s:o, s:s*}", "violations", violations_json(decision), "rule", decision->rule),
+        0);
+}
+
+static void submit(struct request *request, const struct decision *decision)
+{
+    struct gateway *gateway = worker_gateway(request->worker);
+    struct submission *submission = xcalloc(1, sizeof(*submission));
+
+    worker_park(request->worker, request);
+    *submission = (struct submission){
+        .action = action_ref(request->action),
+        .team = (size_t)request->principal.client->team_index,
+        .reason = xstrdup(request->reason),
+        .rule = xstrdup(decision->rule),
+        .report = decision->violation_count > 0 ? violations_json(decision) : NULL,
+        .priority = read_priority(request),
+        .wait_ms = request->respond_async ? -1 : request->wait_ms,
+        .waits = request->wait_ms >= 0,
+        .reply_to = worker_mailbox(request->worker),
+        .on_reply = worker_on_reply,
+        .token = request->token,
+    };
+    subject_copy(&submission->subject, &request->subject);
+    if (dispatcher_submit(gateway->dispatcher, submission) != OK) {
+        submission_free(submission);
+        worker_unpark(request->worker, request);
+        request_reply_problem(request, PROBLEM_UNAVAILABLE,
+                              "The gateway is overloaded. Nothing was sent.");
+    }
+}
+
+static void decide(struct request *request)
+{
+    struct gateway *gateway = worker_gateway(request->worker);
+    size_t team = (size_t)request->principal.client->team_index;
+    struct policy policy = config_policy(gateway->config, team);
+    struct decision decision;
+    bool allowed;
+
+    policy_decide(&policy, request->action, request->reason, clock_wall_ms(), &decision);
+    allowed = decision.allowed && decision.approvers == NULL;
+    metrics_add(METRIC_POLICY_DECISIONS, policy.team, allowed ? "allow" : "deny", 1);
+    if (allowed) {
+        submit(request, &decision);
+    } else {
+        refuse_denied(request, &decision);
+    }
+    decision_done(&decision);
+}
+
+/* Reads the body; false: the request is refused. */
+static bool read_action(struct request *request)
+{
+    struct evbuffer *input = evhttp_request_get_input_buffer(request->http);
+    const struct config *config = worker_gateway(request->worker)->config;
+    size_t len = evbuffer_get_length(input);
+    const char *body = len > 0 ? (const char *)evbuffer_pullup(input, -1) : "";
+    struct problems problems = {0};
+    struct error error = {0};
+    enum err err = action_parse(body, len, (size_t)config->limits.max_devices_per_request,
+                                &request->action, &problems, &error);
+
+    if (err == ERR_MALFORMED) {
+        request_refuse(request, PROBLEM_MALFORMED_REQUEST, error.text, NULL, 0);
+    } else if (err != OK) {
+        request_refuse(request, PROBLEM_INVALID_ACTION,
+                       "The body is JSON, but not a valid action; the errors say where.",
+                       json_pack("{s:o}", "errors", problems_json(&problems)), 0);
+    }
+    problems_done(&problems);
+    return err == OK;
+}
+
+static void handle(struct request *request, bool async_by_default)
+{
+    if (request->principal.client->team_index < 0) {
+        request_refuse(request, PROBLEM_FORBIDDEN,
+                       "The client belongs to no team, so it cannot submit actions.", NULL, 0);
+    } else if (!is_json(request_header(request, "Content-Type"))) {
+        request_refuse(request, PROBLEM_UNSUPPORTED_MEDIA_TYPE,
+                       "Send the action as 'Content-Type: application/json'.", NULL, 0);
+    } else if (!read_reason(request)) {
+        request_refuse(request, PROBLEM_MALFORMED_REQUEST,
+                       "Action-Reason must be at most 512 bytes of UTF-8 text on one line.", NULL,
+                       0);
+    } else if (read_action(request)) {
+        read_preferences(request, async_by_default);
+        decide(request);
+    }
+}
+
+void handle_drop_in(struct request *request)
+{
+    handle(request, false);
+}
+
+void handle_submit(struct request *request)
+{
+    handle(request, true);
+}
+
+/* ---- Answering ---- */
+
+static void set_location(struct request *request)
+{
+    char location[64];
+
+    (void)snprintf(location, sizeof(location), "/v1/actions/%s", request->action_id);
+    request_set_header(request, "Location", location);
+}
+
+static void reply_accepted(struct request *request)
+{
+    CLEANUP(cleanup_json) json_t *asked = action_as_asked(request->action);
+    CLEANUP(cleanup_free) char *text = json_write(asked);
+    struct store_action row = {
+        .id = request->action_id,
+        .team = request->subject.team,
+        .client = request->subject.client,
+        .state = action_state_name(ACTION_QUEUED),
+        .submitted_ms = request->submitted_ms,
+        .reason = request->reason,
+        .request = text,
+    };
+
+    set_location(request);
+    request_set_header(request, "Preference-Applied", "respond-async");
+    request_reply_json(request, 202,
+                       action_view(&row, (int64_t)request->position, request->eta_ms));
+}
+
+/* The wait ended before the results came. */
+void action_call_stop_waiting(struct request *request)
+{
+    worker_unpark(request->worker, request);
+    if (request->respond_async) {
+        reply_accepted(request);
+        return;
+    }
+    set_location(request);
+    request_reply_problem(request, PROBLEM_STILL_RUNNING,
+                          "The action is accepted and goes on. Ask for its results at the URL in "
+                          "Location; do not send it again.");
+}
+
+static void on_wait_over(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    action_call_stop_waiting(arg);
+}
+
+static void on_accepted(struct request *request, const struct dispatcher_reply *reply)
+{
+    int64_t waited_ms = (clock_boot_us() - request->started_us) / 1000;
+    int64_t left_ms = request->wait_ms > waited_ms ? request->wait_ms - waited_ms : 0;
+    struct timeval left = {.tv_sec = left_ms / 1000, .tv_usec = (left_ms % 1000) * 1000};
+
+    request->accepted = true;
+    memcpy(request->action_id, reply->action_id, sizeof(request->action_id));
+    request->submitted_ms = reply->submitted_ms;
+    request->position = reply->position;
+    request->eta_ms = reply->eta_ms;
+    if (request->wait_ms < 0) {
+        worker_unpark(request->worker, request);
+        reply_accepted(request);
+        return;
+    }
+    request->timer = evtimer_new(worker_base(request->worker), on_wait_over, request);
+    (void)evtimer_add(request->timer, &left);
+}
+
+static void on_finished(struct request *request, const struct dispatcher_reply *reply)
+{
+    json_t *problem;
+    char *text;
+
+    worker_unpark(request->worker, request);
+    set_location(request);
+    if (reply->state == ACTION_COMPLETED) {
+        request_reply(request, 200, "application/json", reply->results, strlen(reply->results));
+        return;
+    }
+    problem = problem_json(reply->problem, reply->detail, request->id);
+    if (reply->upstream_status > 0) {
+        (void)json_object_set_new(problem, "upstream_status", json_integer(reply->upstream_status));
+    }
+    text = json_write(problem);
+    json_decref(problem);
+    request_reply(request, problem_status(reply->problem), "application/problem+json", text,
+                  strlen(text));
+    free(text);
+}
+
+static int64_t seconds_up(int64_t ms)
+{
+    return ms > 1000 ? (ms + 999) / 1000 : 1;
+}
+
+void action_call_on_reply(struct request *request, struct dispatcher_reply *reply)
+{
+    char detail[256];
+    int64_t eta_s = seconds_up(reply->eta_ms);
+
+    switch (reply->kind) {
+    case REPLY_ACCEPTED:
+        on_accepted(request, reply);
+        break;
+    case REPLY_FINISHED:
+        on_finished(request, reply);
+        break;
+    case REPLY_QUEUE_FULL:
+        worker_unpark(request->worker, request);
+        request_refuse(request, PROBLEM_QUOTA_EXCEEDED,
+                       "The team's queue is full. Nothing was queued; try again later.",
+                       json_pack("{s:I}", "eta_s", (json_int_t)eta_s), eta_s);
+        break;
+    case REPLY_TOO_LONG:
+        worker_unpark(request->worker, request);
+        (void)snprintf(detail, sizeof(detail),
+                       "The results are expected in %lld s, but the caller waits %lld s. Nothing "
+                       "was queued. Wait longer (Prefer: wait=N) or do not wait (Prefer: "
+                       "respond-async).",
+                       (long long)eta_s, (long long)(request->wait_ms / 1000));
+        request_refuse(request, PROBLEM_QUOTA_EXCEEDED, detail,
+                       json_pack("{s:I}", "eta_s", (json_int_t)eta_s),
+                       seconds_up(reply->eta_ms - request->wait_ms));
+        break;
+    case REPLY_UNAVAILABLE:
+        worker_unpark(request->worker, request);
+        request_reply_problem(request, PROBLEM_UNAVAILABLE,
+                              "The gateway cannot record actions now. Nothing was sent.");
+        break;
+    }
+}

@@ -1,0 +1,366 @@
+/* Config: loading, and the checks that need more than one option. See config.h. */
+#include "gateway/config.h"
+
+#include "common/clock.h"
+#include "common/crypto.h"
+#include "common/file.h"
+#include "common/json.h"
+#include "upstream/upstream.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_CONFIG_BYTES (16 * 1024 * 1024)
+
+const struct account_config *config_account(const struct config *config, size_t index)
+{
+    return (const struct account_config *)config->accounts.items + index;
+}
+
+const struct team_config *config_team(const struct config *config, size_t index)
+{
+    return (const struct team_config *)config->teams.items + index;
+}
+
+const struct client_config *config_client(const struct config *config, size_t index)
+{
+    return (const struct client_config *)config->clients.items + index;
+}
+
+const struct listen_config *config_listen(const struct config *config, size_t index)
+{
+    return (const struct listen_config *)config->listen.items + index;
+}
+
+ssize_t config_find_team(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->teams.count; i++) {
+        if (strcmp(config_team(config, i)->name, name) == 0) {
+            return (ssize_t)i;
+        }
+    }
+    return -1;
+}
+
+struct policy config_policy(const struct config *config, size_t team)
+{
+    const struct team_config *of = config_team(config, team);
+
+    return (struct policy){
+        .team = of->name,
+        .rules = of->rules.items,
+        .rule_count = of->rules.count,
+        .protections = config->protected_devices.items,
+        .protection_count = config->protected_devices.count,
+    };
+}
+
+enum err config_split_address(const char *address, char *host, size_t size, uint16_t *ret_port)
+{
+    const char *colon = strrchr(address, ':');
+    bool v6 = address[0] == '[';
+    const char *from = v6 ? address + 1 : address;
+    uint8_t parsed[sizeof(struct in6_addr)];
+    char *end;
+    long port;
+    size_t len;
+
+    if (colon == NULL || (v6 && (colon == address || colon[-1] != ']'))) {
+        return ERR_INVALID;
+    }
+    len = (size_t)(colon - from) - (v6 ? 1 : 0);
+    if (len == 0 || len >= size) {
+        return ERR_INVALID;
+    }
+    memcpy(host, from, len);
+    host[len] = '\0';
+    errno = 0;
+    port = strtol(colon + 1, &end, 10);
+    if (colon[1] < '0' || colon[1] > '9' || *end != '\0' || errno != 0 || port > 65535 ||
+        inet_pton(v6 ? AF_INET6 : AF_INET, host, parsed) != 1) {
+        return ERR_INVALID;
+    }
+    *ret_port = (uint16_t)port;
+    return OK;
+}
+
+static void check_secret(const char *path, const char *pointer, struct problems *problems)
+{
+    struct secret *secret = NULL;
+    struct error error;
+
+    if (path != NULL) {
+        if (file_read_secret(path, &secret, &error) != OK) {
+            problems_add(problems, pointer, "%s", error.text);
+        }
+        secret_free(secret);
+    }
+}
+
+static void check_readable(const char *path, const char *pointer, struct problems *problems)
+{
+    if (path != NULL && access(path, R_OK) != 0) {
+        problems_add(problems, pointer, "%s: %s", path, strerror(errno));
+    }
+}
+
+static void check_url(const char *url, const char *pointer, struct problems *problems)
+{
+    struct error error;
+
+    if (url != NULL && upstream_check_url(url, &error) != OK) {
+        problems_add(problems, pointer, "%s", error.text);
+    }
+}
+
+static void check_account(const struct account_config *account, struct problems *problems)
+{
+    CLEANUP(cleanup_free) char *at = json_pointer_append("/accounts", account->name);
+    CLEANUP(cleanup_free) char *base_url = xasprintf("%s/base_url", at);
+    CLEANUP(cleanup_free) char *credentials = xasprintf("%s/credentials", at);
+    CLEANUP(cleanup_free) char *secret = xasprintf("%s/client_secret_file", credentials);
+    CLEANUP(cleanup_free) char *token = xasprintf("%s/access_token_file", credentials);
+    CLEANUP(cleanup_free) char *token_url = xasprintf("%s/token_url", credentials);
+    CLEANUP(cleanup_free) char *ca = xasprintf("%s/ca_file", at);
+    bool grant =
+        account->credentials.client_id != NULL && account->credentials.client_secret_file != NULL;
+    bool some =
+        account->credentials.client_id != NULL || account->credentials.client_secret_file != NULL;
+
+    if (account->credentials.access_token_file != NULL ? some : !grant) {
+        problems_add(problems, credentials,
+                     "needs either client_id and client_secret_file, or access_token_file alone");
+    }
+    if (account->connect_timeout_s > account->timeout_s) {
+        problems_add(problems, at, "connect_timeout_s is longer than timeout_s");
+    }
+    check_url(account->base_url, base_url, problems);
+    check_url(account->credentials.token_url, token_url, problems);
+    check_secret(account->credentials.client_secret_file, secret, problems);
+    check_secret(account->credentials.access_token_file, token, problems);
+    check_readable(account->ca_file, ca, problems);
+}
+
+static ssize_t find_account(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->accounts.count; i++) {
+        if (strcmp(config_account(config, i)->name, name) == 0) {
+            return (ssize_t)i;
+        }
+    }
+    return -1;
+}
+
+static void warn_of_rules(const struct team_config *team, const char *at, struct problems *warnings)
+{
+    const struct rule *rules = team->rules.items;
+
+    for (size_t i = 0; i < team->rules.count; i++) {
+        if (rules[i].approvers.count > 0) {
+            CLEANUP(cleanup_free) char *place = xasprintf("%s/rules/%zu/approvers", at, i);
+            problems_add(warnings, place,
+                         "this version cannot take approvals yet: what this rule matches is "
+                         "refused");
+        }
+    }
+}
+
+static void check_team(struct config *config, struct team_config *team, struct problems *problems)
+{
+    CLEANUP(cleanup_free) char *at = json_pointer_append("/teams", team->name);
+    ssize_t account = team->account != NULL ? find_account(config, team->account) : -1;
+
+    if (account < 0) {
+        if (team->account != NULL) {
+            CLEANUP(cleanup_free) char *place = xasprintf("%s/account", at);
+            problems_add(problems, place, "there is no account \"%.64s\" in /accounts",
+                         team->account);
+        }
+        return;
+    }
+    team->account_index = (size_t)account;
+    int64_t requests = config_account(config, team->account_index)->budget.requests;
+    if (team->max == 0) {
+        team->max = requests;
+    }
+    if (team->max > requests || team->reserved > team->max) {
+        problems_add(problems, at,
+                     "reserved (%lld) must not be over max (%lld), nor max over the account's "
+                     "budget.requests (%lld)",
+                     (long long)team->reserved, (long long)team->max, (long long)requests);
+    }
+    warn_of_rules(team, at, &config->warnings);
+}
+
+static void check_reserved(const struct config *config, struct problems *problems)
+{
+    for (size_t i = 0; i < config->accounts.count; i++) {
+        const struct account_config *account = config_account(config, i);
+        int64_t sum = 0;
+        for (size_t k = 0; k < config->teams.count; k++) {
+            sum +=
+                config_team(config, k)->account_index == i ? config_team(config, k)->reserved : 0;
+        }
+        if (sum > account->budget.requests) {
+            CLEANUP(cleanup_free) char *at = json_pointer_append("/accounts", account->name);
+            problems_add(problems, at,
+                         "its teams reserve %lld calls together, more than budget.requests (%lld)",
+                         (long long)sum, (long long)account->budget.requests);
+        }
+    }
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    return strcmp((*(const struct key_config *const *)a)->id,
+                  (*(const struct key_config *const *)b)->id);
+}
+
+/* A key id names one key, or the audit log would lie; the same hash twice is a copying error. */
+static void check_key_ids(const struct config *config, struct problems *problems)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < config->clients.count; i++) {
+        count += config_client(config, i)->keys.count;
+    }
+    CLEANUP(cleanup_free) const struct key_config **keys = xcalloc(count, sizeof(*keys));
+    count = 0;
+    for (size_t i = 0; i < config->clients.count; i++) {
+        const struct client_config *client = config_client(config, i);
+        for (size_t k = 0; k < client->keys.count; k++) {
+            const struct key_config *key = (const struct key_config *)client->keys.items + k;
+            if (key->id != NULL && key->hash != NULL) {
+                keys[count++] = key;
+            }
+        }
+    }
+    qsort(keys, count, sizeof(*keys), compare_keys);
+    for (size_t i = 1; i < count; i++) {
+        if (strcmp(keys[i - 1]->id, keys[i]->id) == 0) {
+            problems_add(problems, "/clients", "two keys have the id \"%s\": ids must differ",
+                         keys[i]->id);
+        }
+    }
+}
+
+static void check_client(const struct config *config, struct client_config *client,
+                         struct problems *problems)
+{
+    CLEANUP(cleanup_free) char *at = json_pointer_append("/clients", client->name);
+
+    client->team_index = client->team != NULL ? config_find_team(config, client->team) : -1;
+    if (client->team != NULL && client->team_index < 0) {
+        CLEANUP(cleanup_free) char *place = xasprintf("%s/team", at);
+        problems_add(problems, place, "there is no team \"%.64s\" in /teams", client->team);
+    }
+    if (client->team == NULL && client->roles.count == 0) {
+        problems_add(problems, at, "needs a team, or roles, or both");
+    }
+    if (client->has_certificate) {
+        CLEANUP(cleanup_free) char *place = xasprintf("%s/certificate", at);
+        problems_add(problems, place, "client certificates are not built yet: use keys");
+    } else if (client->keys.count == 0) {
+        problems_add(problems, at, "has no key: run 'tollgate key new' and add one to \"keys\"");
+    }
+}
+
+static void check_listen(const struct config *config, struct problems *problems)
+{
+    for (size_t i = 0; i < config->listen.count; i++) {
+        const struct listen_config *listen = config_listen(config, i);
+        CLEANUP(cleanup_free) char *at = xasprintf("/listen/%zu/tls", i);
+        if (listen->has_tls && listen->tls.client_ca != NULL) {
+            CLEANUP(cleanup_free) char *place = xasprintf("%s/client_ca", at);
+            problems_add(problems, place, "client certificates are not built yet: leave it out");
+        }
+        if (listen->has_tls) {
+            CLEANUP(cleanup_free) char *certificate = xasprintf("%s/certificate", at);
+            CLEANUP(cleanup_free) char *key = xasprintf("%s/key", at);
+            check_readable(listen->tls.certificate, certificate, problems);
+            check_secret(listen->tls.key, key, problems);
+        }
+    }
+}
+
+static void check_whole(struct config *config, struct problems *problems)
+{
+    check_listen(config, problems);
+    for (size_t i = 0; i < config->accounts.count; i++) {
+        check_account(config_account(config, i), problems);
+    }
+    for (size_t i = 0; i < config->teams.count; i++) {
+        check_team(config, (struct team_config *)config->teams.items + i, problems);
+    }
+    check_reserved(config, problems);
+    for (size_t i = 0; i < config->clients.count; i++) {
+        check_client(config, (struct client_config *)config->clients.items + i, problems);
+    }
+    check_key_ids(config, problems);
+}
+
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash == NULL ? xstrdup(".") : xstrndup(path, (size_t)(slash - path) + 1);
+}
+
+/* "sqlite:FILE" is relative to the configuration too. */
+static void place_store(struct config *config, const char *folder)
+{
+    const char *prefix = "sqlite:";
+
+    if (config->store != NULL && strncmp(config->store, prefix, strlen(prefix)) == 0) {
+        CLEANUP(cleanup_free) char *file = file_join(folder, config->store + strlen(prefix));
+        free(config->store);
+        config->store = xasprintf("%s%s", prefix, file);
+    }
+}
+
+enum err config_load(const char *path, struct config **ret_config, struct problems *problems,
+                     struct error *error)
+{
+    CLEANUP(cleanup_free) char *text = NULL;
+    CLEANUP(cleanup_free) char *folder = folder_of(path);
+    CLEANUP(cleanup_json) json_t *json = NULL;
+    struct config *config;
+    uint8_t digest[SHA256_BYTES];
+    size_t len = 0;
+    enum err err = file_read(path, MAX_CONFIG_BYTES, &text, &len, error);
+
+    if (err == OK) {
+        err = json_read(text, len, &json, error);
+        if (err != OK) {
+            (void)error_prefix(error, "%s", path);
+        }
+    }
+    if (err != OK) {
+        return err;
+    }
+    config = xcalloc(1, sizeof(*config));
+    crypto_sha256(text, len, digest);
+    crypto_hex(digest, sizeof(digest), config->sha256);
+    options_read(config_options, json, folder, config, problems);
+    place_store(config, folder);
+    check_whole(config, problems);
+    if (problems->count > 0) {
+        config_free(config);
+        return error_set(error, ERR_INVALID, "%s: %zu problem%s", path, problems->count,
+                         problems->count == 1 ? "" : "s");
+    }
+    *ret_config = config;
+    return OK;
+}
+
+void config_free(struct config *config)
+{
+    if (config != NULL) {
+        options_free(config_options, config);
+        problems_done(&config->warnings);
+        free(config);
+    }
+}

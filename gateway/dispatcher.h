@@ -1,0 +1,98 @@
+/* Dispatcher: takes submissions, asks the scheduler of the account for a place, makes them durable,
+ * sends them upstream when the scheduler says so, makes the outcome durable and tells whoever
+ * waits. It runs on one thread of its own, which owns queues, budgets, tokens and transfers: no
+ * locks.
+ *
+ * policy/ decides (which job, when, with whom); this carries out. */
+#ifndef GATEWAY_DISPATCHER_H
+#define GATEWAY_DISPATCHER_H
+
+#include "common/error.h"
+#include "common/mailbox.h"
+#include "common/memory.h"
+#include "gateway/audit.h"
+#include "gateway/config.h"
+#include "gateway/problem.h"
+#include "policy/action.h"
+#include "policy/action_state.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct dispatcher;
+struct store;
+
+#define ACTION_ID_SIZE 32
+
+/* A validated, allowed request on its way to the dispatcher. */
+struct submission {
+    struct mail mail;
+    struct subject subject;
+    struct action *action;
+    size_t team;
+    char *reason; /* or NULL */
+    char *rule;
+    json_t *report; /* what shadow rules would have refused, or NULL */
+    int64_t priority;
+    int64_t wait_ms; /* refused if the results are expected later; < 0: whenever they come */
+    bool waits;      /* wants REPLY_FINISHED */
+    struct mailbox *reply_to;
+    void (*on_reply)(struct mail *mail, void *receiver); /* delivers a struct dispatcher_reply */
+    uint64_t token;                                      /* comes back in every reply */
+};
+
+enum reply_kind {
+    REPLY_QUEUE_FULL,  /* nothing was queued; eta_ms: when there may be room */
+    REPLY_TOO_LONG,    /* nothing was queued; eta_ms: how long it would have taken */
+    REPLY_UNAVAILABLE, /* nothing was queued: the store cannot write, or the gateway is draining */
+    REPLY_ACCEPTED,    /* durable; action_id, position, eta_ms. A waiting caller gets one more: */
+    REPLY_FINISHED,    /* durable: state, results, and the problem unless completed */
+};
+
+/* Posted to reply_to. Free with dispatcher_reply_free(). */
+struct dispatcher_reply {
+    struct mail mail;
+    uint64_t token;
+    enum reply_kind kind;
+    char action_id[ACTION_ID_SIZE];
+    int64_t submitted_ms;
+    int64_t eta_ms;
+    size_t position;
+    enum action_state state;
+    char *results; /* JSON array in the upstream's shape, or NULL */
+    enum problem_type problem;
+    int upstream_status; /* 0: none */
+    char *detail;
+};
+
+/* Reads back what an earlier process left, ends what it left in the air as unknown, and starts
+ * getting tokens. Blocks. config and store are borrowed and must live longer. */
+enum err dispatcher_new(const struct config *config, struct store *store,
+                        struct dispatcher **ret_dispatcher, struct error *error) MUST_CHECK;
+
+/* Starts the thread. */
+void dispatcher_start(struct dispatcher *dispatcher);
+
+/* Gives a submission away. ERR_FULL: too many wait, the caller still owns it. Any thread. */
+enum err dispatcher_submit(struct dispatcher *dispatcher, struct submission *submission) MUST_CHECK;
+
+/* No more submissions are accepted and no more calls sent; calls under way go on. Any thread. */
+void dispatcher_drain(struct dispatcher *dispatcher);
+
+/* Whether calls are under way. Any thread. */
+bool dispatcher_busy(const struct dispatcher *dispatcher);
+
+/* Whether some account has a token. Any thread. */
+bool dispatcher_has_token(const struct dispatcher *dispatcher);
+
+/* Ends the thread. What the store still answers afterwards is taken at dispatcher_free(). */
+void dispatcher_stop(struct dispatcher *dispatcher);
+
+/* After the store was closed. Calls still under way are forgotten: the next start finds them, as
+ * unknown. */
+void dispatcher_free(struct dispatcher *dispatcher);
+
+void submission_free(struct submission *submission);
+void dispatcher_reply_free(struct dispatcher_reply *reply);
+
+#endif

@@ -1,0 +1,23 @@
+/* Gateway: what all threads of the process share. Set up before the threads start, and constant
+ * from then on, but for the atomics. */
+#ifndef GATEWAY_GATEWAY_H
+#define GATEWAY_GATEWAY_H
+
+#include "gateway/config.h"
+#include "gateway/dispatcher.h"
+#include "gateway/keys.h"
+#include "store/store.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+struct gateway {
+    const struct config *config;
+    const struct key_table *keys;
+    struct store *store;
+    struct dispatcher *dispatcher;
+    atomic_bool draining;
+    atomic_size_t connections;
+};
+
+#endif

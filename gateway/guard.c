@@ -1,0 +1,633 @@
+/* Guard: see guard.h. Runs on its worker's thread, never blocks.
+ *
+ * A connection is a bufferevent_filter, whose callbacks on the socket below we put ours in front
+ * of. Three things about a filter under evhttp shape this file (libevent 2.1.12):
+ * - bufferevent_enable() does not run a filter: a reply added while writing is off would stay, and
+ *   held-back input too. So output wakes us by an event, and the end of a reply runs the input.
+ * - A filter says "written" when the socket's buffer has the bytes; evhttp then frees a connection
+ *   it is to close, and the reply with it. So the filter's output takes nothing by itself: we take
+ *   it, and tell evhttp when the kernel has everything.
+ * - evhttp ends the process if it is given input between a request and its reply. So the next
+ *   request waits until evhttp reads again with writing off. */
+#include "gateway/guard.h"
+
+#include "common/clock.h"
+#include "common/memory.h"
+
+#include <assert.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/bufferevent_ssl.h>
+#include <event2/event_struct.h>
+#include <event2/util.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define TLS_RECORD_BYTES 16384
+#define LINGER_MS        2000
+#define LINGER_MAX_BYTES ((size_t)256 * 1024)
+
+/*               ┌────────────────────────────────────────────┐
+ *               ▼                                            │
+ * ACCEPTED ─▶ BODY ─▶ PENDING ─▶ IDLE ─▶ HEAD ───────────────┘   (BODY is skipped without one,
+ *    │          │                  │       │                      HEAD if it comes whole)
+ *    └──────────┴──────────────────┴───────┴─▶ REFUSED ─▶ LINGERING
+ * Any may become CLOSED; DOOMED can become nothing else. */
+enum phase {
+    PHASE_DOOMED,    /* over the cap */
+    PHASE_ACCEPTED,  /* TLS handshake and first head */
+    PHASE_IDLE,      /* between requests */
+    PHASE_HEAD,      /* part of a head is here, held back */
+    PHASE_BODY,      /* evhttp has the head and some of the body */
+    PHASE_PENDING,   /* evhttp has the request and owes the reply; we do not read */
+    PHASE_REFUSED,   /* our own answer is on its way; whatever comes is thrown away */
+    PHASE_LINGERING, /* it is sent; wait for the client to close, so that it can read it */
+    PHASE_CLOSED,    /* evhttp was told; it frees everything */
+};
+
+#define TO(phase) (1u << (phase))
+
+static const unsigned moves[] = {
+    [PHASE_DOOMED] = TO(PHASE_CLOSED),
+    [PHASE_ACCEPTED] = TO(PHASE_BODY) | TO(PHASE_PENDING) | TO(PHASE_REFUSED) | TO(PHASE_CLOSED),
+    [PHASE_IDLE] =
+        TO(PHASE_HEAD) | TO(PHASE_BODY) | TO(PHASE_PENDING) | TO(PHASE_REFUSED) | TO(PHASE_CLOSED),
+    [PHASE_HEAD] = TO(PHASE_BODY) | TO(PHASE_PENDING) | TO(PHASE_REFUSED) | TO(PHASE_CLOSED),
+    [PHASE_BODY] = TO(PHASE_PENDING) | TO(PHASE_REFUSED) | TO(PHASE_CLOSED),
+    [PHASE_PENDING] = TO(PHASE_IDLE) | TO(PHASE_CLOSED),
+    [PHASE_REFUSED] = TO(PHASE_LINGERING) | TO(PHASE_CLOSED),
+    [PHASE_LINGERING] = TO(PHASE_CLOSED),
+    [PHASE_CLOSED] = 0,
+};
+
+struct guard {
+    struct event_base *base;
+    struct guard_options options;
+    size_t references; /* the owner's and one for each connection */
+};
+
+struct connection {
+    struct guard *guard;
+    enum phase phase;
+    bool plain;         /* underlying's bytes are the socket's */
+    bool counted;       /* in options.connections */
+    bool unreported;    /* bytes of evhttp's were sent on, and evhttp was not told yet */
+    bool end_of_input;  /* the client will send no more; it may still read */
+    size_t scanned;     /* bytes at the start of the socket's input that the framer has seen */
+    size_t thrown_away; /* while lingering */
+    struct framer framer;
+    struct bufferevent *filter; /* evhttp's; it frees us when it goes */
+    struct bufferevent *underlying;
+    struct evbuffer_cb_entry *output_cb;
+    bufferevent_data_cb filter_read; /* the filter's own callbacks on underlying */
+    bufferevent_event_cb filter_event;
+    void *filter_arg;
+    struct event wake;   /* run on_wake later in this turn of the loop */
+    struct event alarm;  /* set for the deadline or earlier */
+    int64_t deadline_ms; /* of the present phase */
+    int64_t alarm_ms;    /* when the alarm rings; INT64_MAX: not set */
+    char remote[INET6_ADDRSTRLEN];
+};
+
+static const struct answer {
+    int status;
+    const char *reason; /* the status line's, and the problem's title */
+    const char *problem;
+} answers[] = {
+    {400, "Bad Request", "malformed-request"},
+    {413, "Content Too Large", "body-too-large"},
+    {431, "Request Header Fields Too Large", "header-too-large"},
+};
+
+static enum bufferevent_filter_result filter_input(struct evbuffer *from, struct evbuffer *to,
+                                                   ev_ssize_t limit,
+                                                   enum bufferevent_flush_mode mode, void *arg);
+static enum bufferevent_filter_result filter_output(struct evbuffer *from, struct evbuffer *to,
+                                                    ev_ssize_t limit,
+                                                    enum bufferevent_flush_mode mode, void *arg);
+static void on_filter_freed(void *arg);
+static void on_output_added(struct evbuffer *output, const struct evbuffer_cb_info *info,
+                            void *arg);
+static void on_wake(evutil_socket_t fd, short what, void *arg);
+static void on_alarm(evutil_socket_t fd, short what, void *arg);
+static void on_readable(struct bufferevent *underlying, void *arg);
+static void on_written(struct bufferevent *underlying, void *arg);
+static void on_event(struct bufferevent *underlying, short what, void *arg);
+static void set_deadline(struct connection *connection, int64_t timeout_ms);
+static void report_written(struct connection *connection);
+
+struct guard *guard_new(struct event_base *base, const struct guard_options *options)
+{
+    struct guard *guard = xcalloc(1, sizeof(*guard));
+
+    assert(options->max_connections > 0 && options->connections && options->make_request_id);
+    guard->base = base;
+    guard->options = *options;
+    guard->references = 1;
+    return guard;
+}
+
+void guard_free(struct guard *guard)
+{
+    if (guard && --guard->references == 0) {
+        free(guard);
+    }
+}
+
+static bool count_in(struct guard *guard)
+{
+    if (atomic_fetch_add(guard->options.connections, 1) < guard->options.max_connections) {
+        return true;
+    }
+    atomic_fetch_sub(guard->options.connections, 1);
+    return false;
+}
+
+/* Puts our callbacks on the socket in front of the filter's. */
+static void interpose(struct connection *connection)
+{
+    struct bufferevent *underlying = connection->underlying;
+
+    bufferevent_getcb(underlying, &connection->filter_read, NULL, &connection->filter_event,
+                      &connection->filter_arg);
+    bufferevent_setcb(underlying, on_readable, on_written, on_event, connection);
+    /* Tell us of every write, not only of the one that empties the buffer. */
+    bufferevent_setwatermark(underlying, EV_WRITE, SIZE_MAX, 0);
+    connection->output_cb =
+        evbuffer_add_cb(bufferevent_get_output(connection->filter), on_output_added, connection);
+    assert(connection->output_cb);
+}
+
+struct bufferevent *guard_wrap(struct guard *guard, struct bufferevent *underlying_take)
+{
+    struct connection *connection = xcalloc(1, sizeof(*connection));
+
+    connection->guard = guard;
+    guard->references++;
+    connection->counted = underlying_take && count_in(guard);
+    connection->phase = connection->counted ? PHASE_ACCEPTED : PHASE_DOOMED;
+    framer_init(&connection->framer, &guard->options.limits);
+    connection->underlying = underlying_take
+                                 ? underlying_take
+                                 : bufferevent_socket_new(guard->base, -1, BEV_OPT_CLOSE_ON_FREE);
+    assert(connection->underlying);
+    connection->plain = !bufferevent_openssl_get_ssl(connection->underlying) &&
+                        !bufferevent_get_underlying(connection->underlying);
+    connection->filter = bufferevent_filter_new(connection->underlying, filter_input, filter_output,
+                                                BEV_OPT_CLOSE_ON_FREE, on_filter_freed, connection);
+    assert(connection->filter);
+    interpose(connection);
+    event_assign(&connection->wake, guard->base, -1, 0, on_wake, connection);
+    event_assign(&connection->alarm, guard->base, -1, 0, on_alarm, connection);
+    connection->alarm_ms = INT64_MAX;
+    set_deadline(connection, guard->options.header_timeout_ms);
+    event_active(&connection->wake, EV_TIMEOUT, 0);
+    return connection->filter;
+}
+
+static void on_filter_freed(void *arg)
+{
+    struct connection *connection = arg;
+
+    evbuffer_remove_cb_entry(bufferevent_get_output(connection->filter), connection->output_cb);
+    event_del(&connection->wake);
+    event_del(&connection->alarm);
+    if (connection->counted) {
+        atomic_fetch_sub(connection->guard->options.connections, 1);
+    }
+    guard_free(connection->guard);
+    free(connection);
+}
+
+/* True once evhttp let go of the filter: its memory, and ours, stay a little longer. */
+static bool is_gone(const struct connection *connection)
+{
+    bufferevent_event_cb on_error;
+
+    bufferevent_getcb(connection->filter, NULL, NULL, &on_error, NULL);
+    return connection->phase == PHASE_CLOSED || !on_error;
+}
+
+static int64_t timeout_ms(const struct guard_options *options, enum phase phase)
+{
+    switch (phase) {
+    case PHASE_IDLE:
+        return options->idle_timeout_ms;
+    case PHASE_BODY:
+        return options->body_timeout_ms;
+    case PHASE_PENDING:
+        return options->write_timeout_ms;
+    case PHASE_REFUSED:
+    case PHASE_LINGERING:
+        return LINGER_MS;
+    default:
+        return options->header_timeout_ms;
+    }
+}
+
+static void set_alarm(struct connection *connection, int64_t in_ms)
+{
+    struct timeval in = {.tv_sec = in_ms / 1000, .tv_usec = in_ms % 1000 * 1000};
+
+    event_add(&connection->alarm, &in);
+    connection->alarm_ms = connection->deadline_ms;
+}
+
+/* The alarm is only ever moved forward; one that rings early sets itself again. */
+static void set_deadline(struct connection *connection, int64_t timeout_ms)
+{
+    connection->deadline_ms = clock_boot_ms() + timeout_ms;
+    if (connection->deadline_ms < connection->alarm_ms) {
+        set_alarm(connection, timeout_ms);
+    }
+}
+
+static void renew_deadline(struct connection *connection)
+{
+    set_deadline(connection, timeout_ms(&connection->guard->options, connection->phase));
+}
+
+static void move_to(struct connection *connection, enum phase phase)
+{
+    assert(moves[connection->phase] & TO(phase));
+    connection->phase = phase;
+    if (phase != PHASE_CLOSED) {
+        renew_deadline(connection);
+    }
+}
+
+/* evhttp frees the filter (and so us, later) when it sees this event, whatever it is doing. */
+static void close_connection(struct connection *connection)
+{
+    move_to(connection, PHASE_CLOSED);
+    connection->filter_event(connection->underlying, BEV_EVENT_READING | BEV_EVENT_EOF,
+                             connection->filter_arg);
+}
+
+static void drop(struct connection *connection, enum guard_drop reason)
+{
+    const struct guard_options *options = &connection->guard->options;
+
+    if (options->on_dropped) {
+        options->on_dropped(reason, connection->remote, options->arg);
+    }
+    close_connection(connection);
+}
+
+/* What the new socket allows only now: evhttp sets it after guard_wrap(). The address is noted
+ * since a client that is refused later may be gone when we would ask. */
+static void begin(struct connection *connection)
+{
+    evutil_socket_t fd = bufferevent_getfd(connection->underlying);
+    int yes = 1;
+    struct sockaddr_storage address = {0};
+    socklen_t len = sizeof(address);
+    const void *ip;
+
+    strcpy(connection->remote, "unknown");
+    /* A reply goes out in pieces over TLS, and each would wait for the one before. */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+    if (getpeername(fd, (struct sockaddr *)&address, &len)) {
+        return;
+    }
+    ip = address.ss_family == AF_INET
+             ? (const void *)&((const struct sockaddr_in *)&address)->sin_addr
+             : (const void *)&((const struct sockaddr_in6 *)&address)->sin6_addr;
+    if (address.ss_family == AF_INET || address.ss_family == AF_INET6) {
+        evutil_inet_ntop(address.ss_family, ip, connection->remote, sizeof(connection->remote));
+    }
+}
+
+/* Answers in evhttp's place. evhttp waits for the rest of a request, which never comes. */
+static void refuse(struct connection *connection)
+{
+    const struct guard_options *options = &connection->guard->options;
+    const struct answer *answer = answers;
+    char request_id[GUARD_REQUEST_ID_SIZE] = "";
+    char body[512];
+    int len;
+
+    while (answer->status != connection->framer.status) {
+        answer++;
+    }
+    options->make_request_id(request_id, options->arg);
+    len = snprintf(body, sizeof(body),
+                   "{\"type\":\"urn:tollgate:problem:%s\",\"title\":\"%s\",\"status\":%d,"
+                   "\"detail\":\"%s\",\"request_id\":\"%s\"}",
+                   answer->problem, answer->reason, answer->status, connection->framer.detail,
+                   request_id);
+    assert(len > 0 && (size_t)len < sizeof(body));
+    evbuffer_add_printf(bufferevent_get_output(connection->underlying),
+                        "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\n"
+                        "Content-Length: %d\r\nConnection: close\r\nX-Request-ID: %s\r\n\r\n%s",
+                        answer->status, answer->reason, len, request_id, body);
+    move_to(connection, PHASE_REFUSED);
+    if (options->on_refused) {
+        options->on_refused(&(struct guard_refusal){.status = answer->status,
+                                                    .problem = answer->problem,
+                                                    .detail = connection->framer.detail,
+                                                    .remote = connection->remote,
+                                                    .request_id = request_id},
+                            options->arg);
+    }
+}
+
+/* Shows the framer what is new; connection->scanned moves on. */
+static enum framer_verdict scan(struct connection *connection, struct evbuffer *from)
+{
+    enum framer_verdict verdict = FRAMER_MORE;
+    struct evbuffer_iovec piece;
+    struct evbuffer_ptr at;
+
+    while (verdict == FRAMER_MORE && connection->scanned < evbuffer_get_length(from)) {
+        size_t consumed = 0;
+        evbuffer_ptr_set(from, &at, connection->scanned, EVBUFFER_PTR_SET);
+        evbuffer_peek(from, -1, &at, &piece, 1);
+        verdict = framer_feed(&connection->framer, piece.iov_base, piece.iov_len, &consumed);
+        connection->scanned += consumed;
+    }
+    return verdict;
+}
+
+static enum bufferevent_filter_result deliver(struct connection *connection, struct evbuffer *from,
+                                              struct evbuffer *to)
+{
+    evbuffer_remove_buffer(from, to, connection->scanned);
+    connection->scanned = 0;
+    return BEV_OK;
+}
+
+/* Gives evhttp heads that are whole and bodies as they come, and stops at the end of a request. */
+static enum bufferevent_filter_result filter_input(struct evbuffer *from, struct evbuffer *to,
+                                                   ev_ssize_t limit,
+                                                   enum bufferevent_flush_mode mode, void *arg)
+{
+    struct connection *connection = arg;
+    enum framer_verdict verdict;
+
+    (void)limit;
+    (void)mode;
+    if (connection->phase >= PHASE_PENDING || connection->phase == PHASE_DOOMED ||
+        connection->scanned == evbuffer_get_length(from)) {
+        return BEV_NEED_MORE;
+    }
+    verdict = scan(connection, from);
+    if (verdict == FRAMER_REFUSED) {
+        refuse(connection);
+        return BEV_NEED_MORE;
+    }
+    if (verdict == FRAMER_DONE) {
+        move_to(connection, PHASE_PENDING);
+        bufferevent_disable(connection->underlying, EV_READ);
+        return deliver(connection, from, to);
+    }
+    if (framer_place(&connection->framer) == FRAMER_IN_BODY) {
+        if (connection->phase != PHASE_BODY) {
+            move_to(connection, PHASE_BODY);
+        }
+        return deliver(connection, from, to);
+    }
+    if (connection->phase == PHASE_IDLE) {
+        move_to(connection, PHASE_HEAD);
+    }
+    return BEV_NEED_MORE;
+}
+
+/* Takes nothing: what evhttp writes waits for on_wake. */
+static enum bufferevent_filter_result filter_output(struct evbuffer *from, struct evbuffer *to,
+                                                    ev_ssize_t limit,
+                                                    enum bufferevent_flush_mode mode, void *arg)
+{
+    (void)from;
+    (void)to;
+    (void)limit;
+    (void)mode;
+    (void)arg;
+    return BEV_NEED_MORE;
+}
+
+static void on_output_added(struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg)
+{
+    struct connection *connection = arg;
+
+    (void)output;
+    if (info->n_added > 0) {
+        event_active(&connection->wake, EV_TIMEOUT, 0);
+    }
+}
+
+/* Sends on what evhttp wrote. Most replies fit into the kernel at once; the rest, and errors, are
+ * left to the bufferevent. Over TLS each piece would become a record. */
+static void send_output(struct connection *connection)
+{
+    struct evbuffer *from = bufferevent_get_output(connection->filter);
+    struct evbuffer *to = bufferevent_get_output(connection->underlying);
+
+    if (connection->phase >= PHASE_REFUSED) {
+        evbuffer_drain(from, evbuffer_get_length(from)); /* a belated 100 Continue */
+    }
+    if (evbuffer_get_length(from) == 0) {
+        return;
+    }
+    connection->unreported = true;
+    if (connection->plain && evbuffer_get_length(to) == 0) {
+        evbuffer_write(from, bufferevent_getfd(connection->underlying));
+    } else if (!connection->plain && evbuffer_get_length(from) <= TLS_RECORD_BYTES) {
+        evbuffer_pullup(from, -1);
+    }
+    evbuffer_add_buffer(to, from);
+    if (connection->phase == PHASE_PENDING && evbuffer_get_length(to) > 0) {
+        renew_deadline(connection);
+    }
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+    struct connection *connection = arg;
+
+    (void)fd;
+    (void)what;
+    if (is_gone(connection)) {
+        return;
+    }
+    if (!connection->remote[0]) {
+        begin(connection);
+    }
+    if (connection->phase == PHASE_DOOMED) {
+        drop(connection, GUARD_DROP_FULL);
+    } else if (connection->end_of_input && connection->phase < PHASE_PENDING) {
+        close_connection(connection);
+    } else {
+        send_output(connection);
+        report_written(connection);
+    }
+}
+
+/* evhttp reads with writing off only when it waits for a request; while a handler works, reading
+ * is off, and while a reply is written, writing is on. */
+static bool reply_is_done(const struct connection *connection)
+{
+    short enabled = bufferevent_get_enabled(connection->filter);
+
+    return connection->phase == PHASE_PENDING && !connection->unreported && (enabled & EV_READ) &&
+           !(enabled & EV_WRITE);
+}
+
+/* After a reply: takes up the requests that were held back, or reads again. */
+static void resume(struct connection *connection)
+{
+    move_to(connection, PHASE_IDLE);
+    if (evbuffer_get_length(bufferevent_get_input(connection->underlying)) > 0) {
+        connection->filter_read(connection->underlying, connection->filter_arg);
+    }
+    if (is_gone(connection) || connection->phase == PHASE_PENDING) {
+        return;
+    }
+    if (!connection->end_of_input) {
+        bufferevent_enable(connection->underlying, EV_READ);
+    } else if (connection->phase < PHASE_PENDING) {
+        close_connection(connection);
+    }
+}
+
+/* Tells evhttp once the kernel has all that it wrote. */
+static void report_written(struct connection *connection)
+{
+    if (!connection->unreported ||
+        evbuffer_get_length(bufferevent_get_output(connection->underlying)) > 0 ||
+        evbuffer_get_length(bufferevent_get_output(connection->filter)) > 0) {
+        return;
+    }
+    connection->unreported = false;
+    bufferevent_trigger(connection->filter, EV_WRITE, BEV_TRIG_IGNORE_WATERMARKS);
+    if (!is_gone(connection) && reply_is_done(connection)) {
+        resume(connection);
+    }
+}
+
+/* Our answer is in the kernel: say that nothing follows, and let the client close first. If we
+ * closed with input unread, the kernel would send a reset, and that can overtake the answer. */
+static void linger(struct connection *connection)
+{
+    SSL *ssl = bufferevent_openssl_get_ssl(connection->underlying);
+
+    if (ssl) {
+        SSL_shutdown(ssl);
+        ERR_clear_error();
+    }
+    shutdown(bufferevent_getfd(connection->underlying), SHUT_WR);
+    move_to(connection, PHASE_LINGERING);
+    if (connection->end_of_input) {
+        close_connection(connection);
+    }
+}
+
+static void throw_away_input(struct connection *connection)
+{
+    struct evbuffer *input = bufferevent_get_input(connection->underlying);
+
+    connection->thrown_away += evbuffer_get_length(input);
+    evbuffer_drain(input, evbuffer_get_length(input));
+    if (connection->thrown_away > LINGER_MAX_BYTES) {
+        close_connection(connection);
+    }
+}
+
+static void on_readable(struct bufferevent *underlying, void *arg)
+{
+    struct connection *connection = arg;
+
+    if (is_gone(connection)) {
+        return;
+    }
+    if (connection->phase >= PHASE_REFUSED) {
+        throw_away_input(connection);
+    } else {
+        connection->filter_read(underlying, connection->filter_arg);
+    }
+}
+
+static void on_written(struct bufferevent *underlying, void *arg)
+{
+    struct connection *connection = arg;
+    bool empty = evbuffer_get_length(bufferevent_get_output(underlying)) == 0;
+
+    if (is_gone(connection)) {
+        return;
+    }
+    if (connection->phase == PHASE_REFUSED && empty) {
+        linger(connection);
+    } else if (connection->phase == PHASE_PENDING && !empty) {
+        renew_deadline(connection);
+    } else {
+        report_written(connection);
+    }
+}
+
+static void on_event(struct bufferevent *underlying, short what, void *arg)
+{
+    struct connection *connection = arg;
+
+    if (is_gone(connection) || what == BEV_EVENT_CONNECTED) {
+        return;
+    }
+    if (what != (BEV_EVENT_READING | BEV_EVENT_EOF) || connection->phase == PHASE_LINGERING) {
+        close_connection(connection);
+        return;
+    }
+    /* A client may close its side and still read. TLS reports this before the input read with it,
+     * and stops writing; so decide when that input was seen, and go on writing. */
+    connection->end_of_input = true;
+    if (evbuffer_get_length(bufferevent_get_output(underlying)) > 0) {
+        bufferevent_enable(underlying, EV_WRITE);
+    }
+    event_active(&connection->wake, EV_TIMEOUT, 0);
+}
+
+static void expire(struct connection *connection)
+{
+    switch (connection->phase) {
+    case PHASE_ACCEPTED:
+    case PHASE_HEAD:
+        drop(connection, GUARD_DROP_HEADER_LATE);
+        break;
+    case PHASE_BODY:
+        drop(connection, GUARD_DROP_BODY_LATE);
+        break;
+    case PHASE_PENDING:
+        if (connection->unreported) {
+            drop(connection, GUARD_DROP_NOT_READING);
+        } else if (reply_is_done(connection)) {
+            resume(connection);
+        } else {
+            renew_deadline(connection); /* the handler takes its time; that is not ours to judge */
+        }
+        break;
+    default:
+        close_connection(connection);
+    }
+}
+
+static void on_alarm(evutil_socket_t fd, short what, void *arg)
+{
+    struct connection *connection = arg;
+    int64_t left_ms = connection->deadline_ms - clock_boot_ms();
+
+    (void)fd;
+    (void)what;
+    connection->alarm_ms = INT64_MAX;
+    if (is_gone(connection)) {
+        return;
+    }
+    if (left_ms > 0) {
+        set_alarm(connection, left_ms);
+    } else {
+        expire(connection);
+    }
+}

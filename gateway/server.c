@@ -1,0 +1,311 @@
+/* Server: puts the parts together, in this order: sockets, store, dispatcher (which reads back
+ * what an earlier run left), workers, admin. Ends them in the reverse order. See server.h. */
+#include "gateway/server.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "gateway/admin.h"
+#include "gateway/audit.h"
+#include "gateway/gateway.h"
+#include "gateway/listener.h"
+#include "gateway/metrics.h"
+#include "gateway/version.h"
+#include "gateway/worker.h"
+
+#include <event2/event.h>
+#include <event2/thread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define DRAIN_POLL_MS  20
+#define DRAIN_EXTRA_MS 5000 /* for outcomes and answers, beyond the longest upstream call */
+
+struct server {
+    struct gateway gateway;
+    struct event_base *base;
+    struct admin *admin;
+    struct worker **workers;
+    size_t worker_count;
+    int *fds; /* worker_count for each listen address */
+    int admin_fd;
+    json_t *addresses;
+    char admin_address[LISTENER_ADDRESS_SIZE];
+    struct event *term;
+    struct event *interrupt;
+    struct event *poll;
+    int64_t drain_deadline_ms;
+    bool told;
+};
+
+static size_t count_workers(const struct config *config)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return config->workers > 0 ? (size_t)config->workers : cores > 0 ? (size_t)cores : 1;
+}
+
+/* As many descriptors as the connections need, if the system lets us. */
+static void raise_descriptor_limit(const struct config *config)
+{
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)config->limits.max_connections + 256;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wanted) {
+        limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+        if (limit.rlim_cur < wanted) {
+            log_warning("too few file descriptors for max_connections", "s:I, s:I", "wanted",
+                        (json_int_t)wanted, "have", (json_int_t)limit.rlim_cur);
+        }
+    }
+}
+
+static enum err open_sockets(struct server *server, struct error *error)
+{
+    const struct config *config = server->gateway.config;
+    enum err err = OK;
+
+    server->fds = xcalloc(config->listen.count * server->worker_count, sizeof(*server->fds));
+    for (size_t i = 0; i < config->listen.count * server->worker_count; i++) {
+        server->fds[i] = -1;
+    }
+    server->admin_fd = -1;
+    server->addresses = json_array();
+    for (size_t i = 0; err == OK && i < config->listen.count; i++) {
+        char bound[LISTENER_ADDRESS_SIZE];
+        err = listener_open(config_listen(config, i)->address, server->worker_count,
+                            server->fds + i * server->worker_count, bound, error);
+        if (err == OK) {
+            (void)json_array_append_new(server->addresses, json_string(bound));
+        }
+    }
+    if (err == OK && config->has_admin) {
+        err = listener_open(config->admin.address, 1, &server->admin_fd, server->admin_address,
+                            error);
+        if (err == OK) {
+            (void)json_array_append_new(server->addresses, json_string(server->admin_address));
+        }
+    }
+    return err;
+}
+
+/* Records without a request: the answer is not waited for. */
+static void record_event(struct server *server, const char *event, json_t *detail)
+{
+    struct store_write *write = store_write_new();
+    json_t *record = audit_begin(event, NULL);
+
+    audit_add(record, "detail", detail);
+    store_write_add_record(write, audit_end(record));
+    metrics_add(METRIC_AUDIT_RECORDS, event, NULL, 1);
+    if (store_submit(server->gateway.store, write, NULL, NULL, NULL) != OK) {
+        store_write_free(write);
+        metrics_add(METRIC_AUDIT_FAILURES, NULL, NULL, 1);
+    }
+}
+
+static enum err start_workers(struct server *server, struct error *error)
+{
+    const size_t listeners = server->gateway.config->listen.count;
+    CLEANUP(cleanup_free) int *fds = xcalloc(listeners, sizeof(*fds));
+    enum err err = OK;
+
+    server->workers = xcalloc(server->worker_count, sizeof(struct worker *));
+    for (size_t w = 0; err == OK && w < server->worker_count; w++) {
+        for (size_t i = 0; i < listeners; i++) {
+            fds[i] = server->fds[i * server->worker_count + w];
+            server->fds[i * server->worker_count + w] = -1;
+        }
+        err = worker_new(&server->gateway, fds, &server->workers[w], error);
+    }
+    for (size_t w = 0; err == OK && w < server->worker_count; w++) {
+        worker_start(server->workers[w]);
+    }
+    return err;
+}
+
+/* ---- Draining ---- */
+
+static bool idle(const struct server *server)
+{
+    for (size_t w = 0; w < server->worker_count; w++) {
+        if (worker_pending(server->workers[w]) > 0) {
+            return false;
+        }
+    }
+    return !dispatcher_busy(server->gateway.dispatcher);
+}
+
+static void on_poll(evutil_socket_t fd, short what, void *arg)
+{
+    struct server *server = arg;
+    bool late = clock_boot_ms() > server->drain_deadline_ms;
+
+    (void)fd;
+    (void)what;
+    if (idle(server) || late) {
+        if (late) {
+            log_warning("draining took too long: the rest is broken off", "");
+        }
+        (void)event_base_loopbreak(server->base);
+        return;
+    }
+    if (!dispatcher_busy(server->gateway.dispatcher) && !server->told) {
+        server->told = true;
+        for (size_t w = 0; w < server->worker_count; w++) {
+            worker_finish_waiting(server->workers[w]);
+        }
+    }
+}
+
+static int64_t longest_call_ms(const struct config *config)
+{
+    int64_t longest_s = 0;
+
+    for (size_t i = 0; i < config->accounts.count; i++) {
+        int64_t timeout_s = config_account(config, i)->timeout_s;
+        longest_s = timeout_s > longest_s ? timeout_s : longest_s;
+    }
+    return longest_s * 1000;
+}
+
+static void on_signal(evutil_socket_t signal, short what, void *arg)
+{
+    struct server *server = arg;
+    const struct timeval interval = {.tv_usec = DRAIN_POLL_MS * 1000};
+
+    (void)what;
+    if (server->gateway.draining) {
+        return;
+    }
+    log_info("draining", "s:s", "signal", strsignal((int)signal));
+    server->gateway.draining = true;
+    server->drain_deadline_ms =
+        clock_boot_ms() + longest_call_ms(server->gateway.config) + DRAIN_EXTRA_MS;
+    dispatcher_drain(server->gateway.dispatcher);
+    for (size_t w = 0; w < server->worker_count; w++) {
+        worker_drain(server->workers[w]);
+    }
+    (void)event_add(server->poll, &interval);
+}
+
+/* ---- Life ---- */
+
+static void log_listening(const struct server *server)
+{
+    json_t *fields = json_pack("{s:O, s:s, s:s, s:I}", "addresses", server->addresses, "node",
+                               server->gateway.config->node, "version", TOLLGATE_VERSION, "workers",
+                               (json_int_t)server->worker_count);
+
+    if (server->gateway.config->has_admin) {
+        (void)json_object_set_new(fields, "admin", json_string(server->admin_address));
+    }
+    log_write(LOG_LEVEL_INFO, "listening", fields);
+}
+
+static enum err start(struct server *server, struct error *error)
+{
+    const struct config *config = server->gateway.config;
+    struct store *store = NULL;
+    struct dispatcher *dispatcher = NULL;
+    enum err err = open_sockets(server, error);
+
+    if (err == OK) {
+        err = store_open(config->store, config->node, &store, error);
+        server->gateway.store = store;
+    }
+    if (err != OK) {
+        return err;
+    }
+    record_event(server, "node.started", json_pack("{s:s}", "version", TOLLGATE_VERSION));
+    record_event(server, "config.loaded", json_pack("{s:s}", "sha256", config->sha256));
+    err = dispatcher_new(config, store, &dispatcher, error);
+    server->gateway.dispatcher = dispatcher;
+    if (err == OK) {
+        err = start_workers(server, error);
+    }
+    if (err != OK) {
+        return err;
+    }
+    dispatcher_start(dispatcher);
+    if (server->admin_fd >= 0) {
+        server->admin = admin_new(server->base, &server->gateway, server->admin_fd);
+        server->admin_fd = -1;
+    }
+    metrics_set(METRIC_BUILD_INFO, TOLLGATE_VERSION, NULL, 1);
+    log_listening(server);
+    return OK;
+}
+
+static void stop(struct server *server)
+{
+    admin_free(server->admin);
+    for (size_t w = 0; server->workers != NULL && w < server->worker_count; w++) {
+        if (server->workers[w] != NULL) {
+            worker_stop(server->workers[w]);
+        }
+    }
+    if (server->gateway.dispatcher != NULL) {
+        dispatcher_stop(server->gateway.dispatcher);
+    }
+    if (server->gateway.store != NULL) {
+        record_event(server, "node.stopped", NULL);
+        store_close(server->gateway.store);
+    }
+    for (size_t w = 0; server->workers != NULL && w < server->worker_count; w++) {
+        worker_free(server->workers[w]);
+    }
+    dispatcher_free(server->gateway.dispatcher);
+}
+
+static void close_sockets(struct server *server)
+{
+    size_t count = server->gateway.config->listen.count * server->worker_count;
+
+    for (size_t i = 0; server->fds != NULL && i < count; i++) {
+        if (server->fds[i] >= 0) {
+            (void)close(server->fds[i]);
+        }
+    }
+    if (server->admin_fd >= 0) {
+        (void)close(server->admin_fd);
+    }
+}
+
+enum err server_run(const struct config *config, struct error *error)
+{
+    struct server server = {.gateway = {.config = config}, .admin_fd = -1};
+    struct key_table *keys = key_table_new(config);
+    enum err err;
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)evthread_use_pthreads();
+    raise_descriptor_limit(config);
+    server.gateway.keys = keys;
+    server.worker_count = count_workers(config);
+    server.base = event_base_new();
+    server.term = evsignal_new(server.base, SIGTERM, on_signal, &server);
+    server.interrupt = evsignal_new(server.base, SIGINT, on_signal, &server);
+    server.poll = event_new(server.base, -1, EV_PERSIST, on_poll, &server);
+    (void)event_add(server.term, NULL);
+    (void)event_add(server.interrupt, NULL);
+    err = start(&server, error);
+    if (err == OK) {
+        (void)event_base_dispatch(server.base);
+    }
+    stop(&server);
+    close_sockets(&server);
+    event_free(server.term);
+    event_free(server.interrupt);
+    event_free(server.poll);
+    event_base_free(server.base);
+    json_decref(server.addresses);
+    free(server.workers);
+    free(server.fds);
+    key_table_free(keys);
+    log_info("stopped", "");
+    return err;
+}

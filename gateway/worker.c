@@ -1,0 +1,368 @@
+/* Worker: see worker.h. */
+#include "gateway/worker.h"
+
+#include "common/log.h"
+#include "gateway/guard.h"
+#include "gateway/metrics.h"
+#include "gateway/request.h"
+#include "gateway/routes.h"
+#include "gateway/tls.h"
+
+#include <assert.h>
+#include <event2/bufferevent.h>
+#include <event2/bufferevent_ssl.h>
+#include <event2/event.h>
+#include <event2/http.h>
+#include <event2/listener.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_MAIL         65536
+#define PARKED_BUCKETS   1024
+#define WRITE_TIMEOUT_MS 30000
+#define MAX_HEADERS      64
+
+/* One evhttp for each listener of the configuration. */
+struct door {
+    struct worker *worker;
+    struct evhttp *http;
+    struct evconnlistener *listener;
+    SSL_CTX *tls; /* NULL: plain */
+    struct event *resume;
+};
+
+struct worker {
+    struct gateway *gateway;
+    struct event_base *base;
+    struct mailbox *mailbox;
+    struct guard *guard;
+    struct door *doors;
+    size_t door_count;
+    pthread_t thread;
+    bool started;
+    atomic_size_t pending;
+    uint64_t last_token;
+    struct request *parked[PARKED_BUCKETS];
+};
+
+/* ---- Parked requests ---- */
+
+void worker_park(struct worker *worker, struct request *request)
+{
+    struct request **bucket;
+
+    request->token = ++worker->last_token;
+    bucket = &worker->parked[request->token % PARKED_BUCKETS];
+    request->next = *bucket;
+    *bucket = request;
+}
+
+static struct request **find_parked(struct worker *worker, uint64_t token)
+{
+    struct request **link = &worker->parked[token % PARKED_BUCKETS];
+
+    while (*link != NULL && (*link)->token != token) {
+        link = &(*link)->next;
+    }
+    return link;
+}
+
+void worker_unpark(struct worker *worker, struct request *request)
+{
+    struct request **link = find_parked(worker, request->token);
+
+    assert(*link == request);
+    *link = request->next;
+}
+
+void worker_on_reply(struct mail *mail, void *receiver)
+{
+    struct dispatcher_reply *reply = (struct dispatcher_reply *)mail;
+    struct request *request = *find_parked(receiver, reply->token);
+
+    if (request != NULL) {
+        action_call_on_reply(request, reply);
+    }
+    dispatcher_reply_free(reply);
+}
+
+void worker_count(struct worker *worker, int change)
+{
+    worker->pending += (size_t)change;
+}
+
+struct gateway *worker_gateway(const struct worker *worker)
+{
+    return worker->gateway;
+}
+
+struct mailbox *worker_mailbox(const struct worker *worker)
+{
+    return worker->mailbox;
+}
+
+struct event_base *worker_base(const struct worker *worker)
+{
+    return worker->base;
+}
+
+/* ---- The guard ---- */
+
+static void make_request_id(char ret_id[GUARD_REQUEST_ID_SIZE], void *arg)
+{
+    (void)arg;
+    request_make_id(ret_id, GUARD_REQUEST_ID_SIZE);
+}
+
+static void on_refused(const struct guard_refusal *refusal, void *arg)
+{
+    struct worker *worker = arg;
+    struct subject subject = {.request_id = (char *)refusal->request_id,
+                              .remote = (char *)refusal->remote};
+    struct store_write *write = store_write_new();
+    json_t *record = audit_begin("request.refused", &subject);
+    char code[8];
+
+    audit_add_text(record, "decision", "deny");
+    audit_add_text(record, "problem", refusal->problem);
+    audit_add(record, "detail", json_pack("{s:s}", "text", refusal->detail));
+    store_write_add_record(write, audit_end(record));
+    metrics_add(METRIC_AUDIT_RECORDS, "request.refused", NULL, 1);
+    (void)snprintf(code, sizeof(code), "%d", refusal->status);
+    metrics_add(METRIC_HTTP_REQUESTS, "none", code, 1);
+    if (store_submit(worker->gateway->store, write, NULL, NULL, NULL) != OK) {
+        store_write_free(write);
+        metrics_add(METRIC_AUDIT_FAILURES, NULL, NULL, 1);
+    }
+}
+
+static struct guard *new_guard(struct worker *worker)
+{
+    const struct config *config = worker->gateway->config;
+    struct guard_options options = {
+        .limits = {.max_header_bytes = (size_t)config->limits.max_header_bytes,
+                   .max_headers = MAX_HEADERS,
+                   .max_body_bytes = (uint64_t)config->limits.max_body_bytes},
+        .header_timeout_ms = config->limits.header_timeout_s * 1000,
+        .body_timeout_ms = config->limits.body_timeout_s * 1000,
+        .idle_timeout_ms = config->limits.idle_timeout_s * 1000,
+        .write_timeout_ms = WRITE_TIMEOUT_MS,
+        .max_connections = (size_t)config->limits.max_connections,
+        .connections = &worker->gateway->connections,
+        .make_request_id = make_request_id,
+        .on_refused = on_refused,
+        .arg = worker,
+    };
+
+    return guard_new(worker->base, &options);
+}
+
+static struct bufferevent *on_connection(struct event_base *base, void *arg)
+{
+    struct door *door = arg;
+    struct bufferevent *bev;
+
+    if (door->tls != NULL) {
+        bev = bufferevent_openssl_socket_new(base, -1, SSL_new(door->tls),
+                                             BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE);
+    } else {
+        bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+    }
+    return guard_wrap(door->worker->guard, bev);
+}
+
+/* ---- Doors ---- */
+
+static void on_resume(evutil_socket_t fd, short what, void *arg)
+{
+    struct door *door = arg;
+
+    (void)fd;
+    (void)what;
+    (void)evconnlistener_enable(door->listener);
+}
+
+/* Out of descriptors: a listener that goes on accepting would spin. */
+static void on_accept_error(struct evconnlistener *listener, void *arg)
+{
+    struct timeval pause = {.tv_usec = 100000};
+    struct door *door = arg;
+
+    log_warning("cannot accept connections", "s:s", "error",
+                evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR()));
+    (void)evconnlistener_disable(listener);
+    (void)evtimer_add(door->resume, &pause);
+}
+
+static enum err open_door(struct worker *worker, size_t index, int fd, struct error *error)
+{
+    const struct config *config = worker->gateway->config;
+    const struct listen_config *listen = config_listen(config, index);
+    struct door *door = &worker->doors[index];
+    enum err err;
+
+    door->worker = worker;
+    if (listen->has_tls) {
+        err = tls_server_context(listen->tls.certificate, listen->tls.key, &door->tls, error);
+        if (err != OK) {
+            (void)close(fd);
+            return err;
+        }
+    }
+    door->http = evhttp_new(worker->base);
+    door->listener = evconnlistener_new(worker->base, NULL, NULL,
+                                        LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, -1, fd);
+    door->resume = evtimer_new(worker->base, on_resume, door);
+    assert(door->http != NULL && door->listener != NULL && door->resume != NULL);
+    evconnlistener_set_error_cb(door->listener, on_accept_error);
+    (void)evhttp_bind_listener(door->http, door->listener);
+    evhttp_set_bevcb(door->http, on_connection, door);
+    evhttp_set_gencb(door->http, on_http_request, worker);
+    evhttp_set_default_content_type(door->http, NULL);
+    evhttp_set_allowed_methods(door->http, UINT16_MAX);
+    /* The guard holds the limits; evhttp's own only must not be in the way. */
+    evhttp_set_max_headers_size(door->http, (ev_ssize_t)config->limits.max_header_bytes + 1024);
+    return OK;
+}
+
+enum err worker_new(struct gateway *gateway, const int *fds, struct worker **ret_worker,
+                    struct error *error)
+{
+    struct worker *worker = xcalloc(1, sizeof(*worker));
+    enum err err = OK;
+
+    worker->gateway = gateway;
+    worker->base = event_base_new();
+    worker->mailbox = mailbox_new(worker->base, MAX_MAIL, NULL, worker);
+    worker->guard = new_guard(worker);
+    worker->door_count = gateway->config->listen.count;
+    worker->doors = xcalloc(worker->door_count, sizeof(*worker->doors));
+    for (size_t i = 0; i < worker->door_count; i++) {
+        if (err == OK) {
+            err = open_door(worker, i, fds[i], error);
+        } else {
+            (void)close(fds[i]);
+        }
+    }
+    if (err != OK) {
+        worker_free(worker);
+        return err;
+    }
+    *ret_worker = worker;
+    return OK;
+}
+
+/* ---- The thread ---- */
+
+static void *run(void *arg)
+{
+    struct worker *worker = arg;
+
+    (void)pthread_setname_np(pthread_self(), "worker");
+    (void)event_base_dispatch(worker->base);
+    return NULL;
+}
+
+void worker_start(struct worker *worker)
+{
+    int failed = pthread_create(&worker->thread, NULL, run, worker);
+
+    assert(failed == 0);
+    worker->started = true;
+}
+
+static void drain(struct worker *worker)
+{
+    for (size_t i = 0; i < worker->door_count; i++) {
+        (void)evconnlistener_disable(worker->doors[i].listener);
+        (void)evtimer_del(worker->doors[i].resume);
+    }
+}
+
+static void finish_waiting(struct worker *worker)
+{
+    for (size_t i = 0; i < PARKED_BUCKETS; i++) {
+        struct request *next;
+        for (struct request *request = worker->parked[i]; request != NULL; request = next) {
+            next = request->next;
+            if (request->accepted) {
+                action_call_stop_waiting(request);
+            }
+        }
+    }
+}
+
+static void stop(struct worker *worker)
+{
+    (void)event_base_loopbreak(worker->base);
+}
+
+struct order {
+    struct mail mail;
+    void (*carry_out)(struct worker *worker);
+};
+
+static void on_order(struct mail *mail, void *receiver)
+{
+    struct order *order = (struct order *)mail;
+
+    order->carry_out(receiver);
+    free(order);
+}
+
+static void post_order(struct worker *worker, void (*carry_out)(struct worker *worker))
+{
+    struct order *order = xcalloc(1, sizeof(*order));
+
+    order->mail.deliver = on_order;
+    order->carry_out = carry_out;
+    mailbox_answer(worker->mailbox, &order->mail);
+}
+
+void worker_drain(struct worker *worker)
+{
+    post_order(worker, drain);
+}
+
+void worker_finish_waiting(struct worker *worker)
+{
+    post_order(worker, finish_waiting);
+}
+
+size_t worker_pending(const struct worker *worker)
+{
+    return worker->pending;
+}
+
+void worker_stop(struct worker *worker)
+{
+    if (worker->started) {
+        post_order(worker, stop);
+        (void)pthread_join(worker->thread, NULL);
+        worker->started = false;
+    }
+}
+
+void worker_free(struct worker *worker)
+{
+    if (worker == NULL) {
+        return;
+    }
+    mailbox_free(worker->mailbox);
+    for (size_t i = 0; i < worker->door_count; i++) {
+        struct door *door = &worker->doors[i];
+        if (door->http != NULL) {
+            evhttp_free(door->http);
+            event_free(door->resume);
+        }
+        SSL_CTX_free(door->tls);
+    }
+    guard_free(worker->guard);
+    /* Connections end in the loop: let it turn. */
+    (void)event_base_loop(worker->base, EVLOOP_NONBLOCK);
+    event_base_free(worker->base);
+    free(worker->doors);
+    free(worker);
+}

@@ -1,0 +1,51 @@
+/* Worker: one thread that talks HTTP with clients. Each has its own event loop, its own evhttp
+ * behind its own guard, and its own listening sockets (SO_REUSEPORT). */
+#ifndef GATEWAY_WORKER_H
+#define GATEWAY_WORKER_H
+
+#include "common/error.h"
+#include "common/memory.h"
+#include "gateway/gateway.h"
+
+#include <stddef.h>
+
+struct worker;
+struct request;
+struct mailbox;
+
+/* Makes a worker that will accept on fds[i] for config.listen[i]; the descriptors are given away,
+ * also on failure. ERR_INVALID: a certificate or key. gateway is borrowed. */
+enum err worker_new(struct gateway *gateway, const int *fds, struct worker **ret_worker,
+                    struct error *error) MUST_CHECK;
+
+/* Starts the thread. */
+void worker_start(struct worker *worker);
+
+/* From any other thread: stop accepting; answer what still waits for results with still-running;
+ * how many requests have no answer yet; end the thread. */
+void worker_drain(struct worker *worker);
+void worker_finish_waiting(struct worker *worker);
+size_t worker_pending(const struct worker *worker);
+void worker_stop(struct worker *worker);
+
+/* After worker_stop() and store_close(). */
+void worker_free(struct worker *worker);
+
+/* ---- For requests, on the worker's thread ---- */
+
+struct gateway *worker_gateway(const struct worker *worker);
+struct mailbox *worker_mailbox(const struct worker *worker);
+struct event_base *worker_base(const struct worker *worker);
+
+/* Remembers a request that waits for replies of the dispatcher, and gives it a token. */
+void worker_park(struct worker *worker, struct request *request);
+/* Forgets it; later replies for its token are dropped. */
+void worker_unpark(struct worker *worker, struct request *request);
+
+/* Delivers a struct dispatcher_reply: for struct submission. */
+void worker_on_reply(struct mail *mail, void *receiver);
+
+/* A request begins, or its answer was given. */
+void worker_count(struct worker *worker, int change);
+
+#endif
