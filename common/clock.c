@@ -80,7 +80,7 @@ enum err clock_parse(const char *text, int64_t *ret_wall_ms)
     int hours = 0;
     int minutes = 0;
     int used = 0;
-    struct tm check;
+    int day;
     time_t seconds;
 
     if (rest == NULL) {
@@ -96,10 +96,10 @@ enum err clock_parse(const char *text, int64_t *ret_wall_ms)
                                    used != 6 || rest[6] != '\0' || hours > 23 || minutes > 59)) {
         return ERR_MALFORMED;
     }
-    seconds = timegm(&utc);
     /* timegm() mends impossible dates such as 31 April; we refuse them. */
-    (void)gmtime_r(&seconds, &check);
-    if (check.tm_mday != utc.tm_mday) {
+    day = utc.tm_mday;
+    seconds = timegm(&utc);
+    if (utc.tm_mday != day) {
         return ERR_MALFORMED;
     }
     *ret_wall_ms =

@@ -154,11 +154,17 @@ static ssize_t find_account(const struct config *config, const char *name)
     return -1;
 }
 
-static void warn_of_rules(const struct team_config *team, const char *at, struct problems *warnings)
+static void check_rules(const struct team_config *team, const char *at, struct problems *problems,
+                        struct problems *warnings)
 {
     const struct rule *rules = team->rules.items;
 
     for (size_t i = 0; i < team->rules.count; i++) {
+        const struct rule_hours *hours = &rules[i].hours;
+        if (hours->from != NULL && hours->to != NULL && strcmp(hours->from, hours->to) == 0) {
+            CLEANUP(cleanup_free) char *place = xasprintf("%s/rules/%zu/hours", at, i);
+            problems_add(problems, place, "from and to are equal: the rule would never apply");
+        }
         if (rules[i].approvers.count > 0) {
             CLEANUP(cleanup_free) char *place = xasprintf("%s/rules/%zu/approvers", at, i);
             problems_add(warnings, place,
@@ -192,7 +198,7 @@ static void check_team(struct config *config, struct team_config *team, struct p
                      "budget.requests (%lld)",
                      (long long)team->reserved, (long long)team->max, (long long)requests);
     }
-    warn_of_rules(team, at, &config->warnings);
+    check_rules(team, at, problems, &config->warnings);
 }
 
 static void check_reserved(const struct config *config, struct problems *problems)

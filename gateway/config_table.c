@@ -62,6 +62,16 @@ static const char *check_hour(const char *text)
                : "an hour and minute such as 08:00";
 }
 
+/* A pattern without separators would match nothing, and protect nothing. */
+static const char *check_mac_pattern(const char *text)
+{
+    bool separated = strpbrk(text, ":-") != NULL || strcmp(text, "*") == 0;
+
+    return separated && strspn(text, "0123456789abcdefABCDEF:-*") == strlen(text)
+               ? NULL
+               : "a MAC address with colons, such as 00:0c:29:*";
+}
+
 static const char *check_store(const char *text)
 {
     return strncmp(text, "sqlite:", 7) == 0 && text[7] != '\0'
@@ -256,7 +266,7 @@ static const struct option_row client_options[] = {
 
 static const struct option_row protection_options[] = {
     {ROW(TEXTS, protection, ids, .max = MAX_LIST, .doc = "device ids; * stands for anything")},
-    {ROW(TEXTS, protection, macs, .max = MAX_LIST,
+    {ROW(TEXTS, protection, macs, .max = MAX_LIST, .check = check_mac_pattern,
          .doc = "MAC addresses with colons; * stands for anything")},
     {ROW(TEXTS, protection, actions, .max = 64, .check = check_action,
          .doc = "actions refused; none listed: all")},

@@ -436,7 +436,8 @@ static void init_account(struct dispatcher *dispatcher, size_t index)
     size_t *limits = xcalloc(dispatcher->config->teams.count, sizeof(*limits));
     struct scheduler_options options = {
         .budget = {.requests = (size_t)config->budget.requests,
-                   .window_ms = config->budget.window_s * 1000,
+                   /* Clocks are cut to milliseconds: one more makes up for it. */
+                   .window_ms = config->budget.window_s * 1000 + 1,
                    .timeout_ms = config->timeout_s * 1000 + SEND_WITHIN_MS},
         .queue_limits = limits,
     };

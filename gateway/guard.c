@@ -19,7 +19,7 @@
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
 #include <event2/event_struct.h>
-#include <event2/util.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
@@ -52,18 +52,17 @@ enum phase {
 };
 
 #define TO(phase) (1u << (phase))
+#define TO_ENDS   (TO(PHASE_PENDING) | TO(PHASE_REFUSED) | TO(PHASE_CLOSED))
 
-static const unsigned moves[] = {
+static const unsigned moves[PHASE_CLOSED + 1] = {
     [PHASE_DOOMED] = TO(PHASE_CLOSED),
-    [PHASE_ACCEPTED] = TO(PHASE_BODY) | TO(PHASE_PENDING) | TO(PHASE_REFUSED) | TO(PHASE_CLOSED),
-    [PHASE_IDLE] =
-        TO(PHASE_HEAD) | TO(PHASE_BODY) | TO(PHASE_PENDING) | TO(PHASE_REFUSED) | TO(PHASE_CLOSED),
-    [PHASE_HEAD] = TO(PHASE_BODY) | TO(PHASE_PENDING) | TO(PHASE_REFUSED) | TO(PHASE_CLOSED),
-    [PHASE_BODY] = TO(PHASE_PENDING) | TO(PHASE_REFUSED) | TO(PHASE_CLOSED),
+    [PHASE_ACCEPTED] = TO(PHASE_BODY) | TO_ENDS,
+    [PHASE_IDLE] = TO(PHASE_HEAD) | TO(PHASE_BODY) | TO_ENDS,
+    [PHASE_HEAD] = TO(PHASE_BODY) | TO_ENDS,
+    [PHASE_BODY] = TO_ENDS,
     [PHASE_PENDING] = TO(PHASE_IDLE) | TO(PHASE_CLOSED),
     [PHASE_REFUSED] = TO(PHASE_LINGERING) | TO(PHASE_CLOSED),
     [PHASE_LINGERING] = TO(PHASE_CLOSED),
-    [PHASE_CLOSED] = 0,
 };
 
 struct guard {
@@ -92,7 +91,7 @@ struct connection {
     struct event alarm;  /* set for the deadline or earlier */
     int64_t deadline_ms; /* of the present phase */
     int64_t alarm_ms;    /* when the alarm rings; INT64_MAX: not set */
-    char remote[INET6_ADDRSTRLEN];
+    char remote[64];     /* numeric address */
 };
 
 static const struct answer {
@@ -119,8 +118,7 @@ static void on_alarm(evutil_socket_t fd, short what, void *arg);
 static void on_readable(struct bufferevent *underlying, void *arg);
 static void on_written(struct bufferevent *underlying, void *arg);
 static void on_event(struct bufferevent *underlying, short what, void *arg);
-static void set_deadline(struct connection *connection, int64_t timeout_ms);
-static void report_written(struct connection *connection);
+static void renew_deadline(struct connection *connection);
 
 struct guard *guard_new(struct event_base *base, const struct guard_options *options)
 {
@@ -173,10 +171,10 @@ struct bufferevent *guard_wrap(struct guard *guard, struct bufferevent *underlyi
     connection->counted = underlying_take && count_in(guard);
     connection->phase = connection->counted ? PHASE_ACCEPTED : PHASE_DOOMED;
     framer_init(&connection->framer, &guard->options.limits);
-    connection->underlying = underlying_take
-                                 ? underlying_take
-                                 : bufferevent_socket_new(guard->base, -1, BEV_OPT_CLOSE_ON_FREE);
-    assert(connection->underlying);
+    if (!underlying_take) {
+        underlying_take = bufferevent_socket_new(guard->base, -1, BEV_OPT_CLOSE_ON_FREE);
+    }
+    connection->underlying = underlying_take;
     connection->plain = !bufferevent_openssl_get_ssl(connection->underlying) &&
                         !bufferevent_get_underlying(connection->underlying);
     connection->filter = bufferevent_filter_new(connection->underlying, filter_input, filter_output,
@@ -186,7 +184,7 @@ struct bufferevent *guard_wrap(struct guard *guard, struct bufferevent *underlyi
     event_assign(&connection->wake, guard->base, -1, 0, on_wake, connection);
     event_assign(&connection->alarm, guard->base, -1, 0, on_alarm, connection);
     connection->alarm_ms = INT64_MAX;
-    set_deadline(connection, guard->options.header_timeout_ms);
+    renew_deadline(connection);
     event_active(&connection->wake, EV_TIMEOUT, 0);
     return connection->filter;
 }
@@ -205,7 +203,7 @@ static void on_filter_freed(void *arg)
     free(connection);
 }
 
-/* True once evhttp let go of the filter: its memory, and ours, stay a little longer. */
+/* True once evhttp let go of the filter; its memory, and ours, stay a little longer. */
 static bool is_gone(const struct connection *connection)
 {
     bufferevent_event_cb on_error;
@@ -239,18 +237,16 @@ static void set_alarm(struct connection *connection, int64_t in_ms)
     connection->alarm_ms = connection->deadline_ms;
 }
 
-/* The alarm is only ever moved forward; one that rings early sets itself again. */
-static void set_deadline(struct connection *connection, int64_t timeout_ms)
-{
-    connection->deadline_ms = clock_boot_ms() + timeout_ms;
-    if (connection->deadline_ms < connection->alarm_ms) {
-        set_alarm(connection, timeout_ms);
-    }
-}
-
+/* Starts the time of the present phase again. The alarm is only ever moved forward; one that rings
+ * early sets itself again. */
 static void renew_deadline(struct connection *connection)
 {
-    set_deadline(connection, timeout_ms(&connection->guard->options, connection->phase));
+    int64_t in_ms = timeout_ms(&connection->guard->options, connection->phase);
+
+    connection->deadline_ms = clock_boot_ms() + in_ms;
+    if (connection->deadline_ms < connection->alarm_ms) {
+        set_alarm(connection, in_ms);
+    }
 }
 
 static void move_to(struct connection *connection, enum phase phase)
@@ -288,19 +284,13 @@ static void begin(struct connection *connection)
     int yes = 1;
     struct sockaddr_storage address = {0};
     socklen_t len = sizeof(address);
-    const void *ip;
 
-    strcpy(connection->remote, "unknown");
     /* A reply goes out in pieces over TLS, and each would wait for the one before. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-    if (getpeername(fd, (struct sockaddr *)&address, &len)) {
-        return;
-    }
-    ip = address.ss_family == AF_INET
-             ? (const void *)&((const struct sockaddr_in *)&address)->sin_addr
-             : (const void *)&((const struct sockaddr_in6 *)&address)->sin6_addr;
-    if (address.ss_family == AF_INET || address.ss_family == AF_INET6) {
-        evutil_inet_ntop(address.ss_family, ip, connection->remote, sizeof(connection->remote));
+    if (getpeername(fd, (struct sockaddr *)&address, &len) ||
+        getnameinfo((struct sockaddr *)&address, len, connection->remote,
+                    sizeof(connection->remote), NULL, 0, NI_NUMERICHOST)) {
+        strcpy(connection->remote, "unknown");
     }
 }
 
@@ -355,14 +345,6 @@ static enum framer_verdict scan(struct connection *connection, struct evbuffer *
     return verdict;
 }
 
-static enum bufferevent_filter_result deliver(struct connection *connection, struct evbuffer *from,
-                                              struct evbuffer *to)
-{
-    evbuffer_remove_buffer(from, to, connection->scanned);
-    connection->scanned = 0;
-    return BEV_OK;
-}
-
 /* Gives evhttp heads that are whole and bodies as they come, and stops at the end of a request. */
 static enum bufferevent_filter_result filter_input(struct evbuffer *from, struct evbuffer *to,
                                                    ev_ssize_t limit,
@@ -382,21 +364,21 @@ static enum bufferevent_filter_result filter_input(struct evbuffer *from, struct
         refuse(connection);
         return BEV_NEED_MORE;
     }
+    if (verdict == FRAMER_MORE && framer_place(&connection->framer) == FRAMER_IN_HEAD) {
+        if (connection->phase == PHASE_IDLE) {
+            move_to(connection, PHASE_HEAD);
+        }
+        return BEV_NEED_MORE;
+    }
     if (verdict == FRAMER_DONE) {
         move_to(connection, PHASE_PENDING);
         bufferevent_disable(connection->underlying, EV_READ);
-        return deliver(connection, from, to);
+    } else if (connection->phase != PHASE_BODY) {
+        move_to(connection, PHASE_BODY);
     }
-    if (framer_place(&connection->framer) == FRAMER_IN_BODY) {
-        if (connection->phase != PHASE_BODY) {
-            move_to(connection, PHASE_BODY);
-        }
-        return deliver(connection, from, to);
-    }
-    if (connection->phase == PHASE_IDLE) {
-        move_to(connection, PHASE_HEAD);
-    }
-    return BEV_NEED_MORE;
+    evbuffer_remove_buffer(from, to, connection->scanned);
+    connection->scanned = 0;
+    return BEV_OK;
 }
 
 /* Takes nothing: what evhttp writes waits for on_wake. */
@@ -410,16 +392,6 @@ static enum bufferevent_filter_result filter_output(struct evbuffer *from, struc
     (void)mode;
     (void)arg;
     return BEV_NEED_MORE;
-}
-
-static void on_output_added(struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg)
-{
-    struct connection *connection = arg;
-
-    (void)output;
-    if (info->n_added > 0) {
-        event_active(&connection->wake, EV_TIMEOUT, 0);
-    }
 }
 
 /* Sends on what evhttp wrote. Most replies fit into the kernel at once; the rest, and errors, are
@@ -444,28 +416,6 @@ static void send_output(struct connection *connection)
     evbuffer_add_buffer(to, from);
     if (connection->phase == PHASE_PENDING && evbuffer_get_length(to) > 0) {
         renew_deadline(connection);
-    }
-}
-
-static void on_wake(evutil_socket_t fd, short what, void *arg)
-{
-    struct connection *connection = arg;
-
-    (void)fd;
-    (void)what;
-    if (is_gone(connection)) {
-        return;
-    }
-    if (!connection->remote[0]) {
-        begin(connection);
-    }
-    if (connection->phase == PHASE_DOOMED) {
-        drop(connection, GUARD_DROP_FULL);
-    } else if (connection->end_of_input && connection->phase < PHASE_PENDING) {
-        close_connection(connection);
-    } else {
-        send_output(connection);
-        report_written(connection);
     }
 }
 
@@ -511,6 +461,38 @@ static void report_written(struct connection *connection)
     }
 }
 
+static void on_output_added(struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg)
+{
+    struct connection *connection = arg;
+
+    (void)output;
+    if (info->n_added > 0) {
+        event_active(&connection->wake, EV_TIMEOUT, 0);
+    }
+}
+
+static void on_wake(evutil_socket_t fd, short what, void *arg)
+{
+    struct connection *connection = arg;
+
+    (void)fd;
+    (void)what;
+    if (is_gone(connection)) {
+        return;
+    }
+    if (!connection->remote[0]) {
+        begin(connection);
+    }
+    if (connection->phase == PHASE_DOOMED) {
+        drop(connection, GUARD_DROP_FULL);
+    } else if (connection->end_of_input && connection->phase < PHASE_PENDING) {
+        close_connection(connection);
+    } else {
+        send_output(connection);
+        report_written(connection);
+    }
+}
+
 /* Our answer is in the kernel: say that nothing follows, and let the client close first. If we
  * closed with input unread, the kernel would send a reset, and that can overtake the answer. */
 static void linger(struct connection *connection)
@@ -528,28 +510,22 @@ static void linger(struct connection *connection)
     }
 }
 
-static void throw_away_input(struct connection *connection)
-{
-    struct evbuffer *input = bufferevent_get_input(connection->underlying);
-
-    connection->thrown_away += evbuffer_get_length(input);
-    evbuffer_drain(input, evbuffer_get_length(input));
-    if (connection->thrown_away > LINGER_MAX_BYTES) {
-        close_connection(connection);
-    }
-}
-
 static void on_readable(struct bufferevent *underlying, void *arg)
 {
     struct connection *connection = arg;
+    struct evbuffer *input = bufferevent_get_input(underlying);
 
     if (is_gone(connection)) {
         return;
     }
-    if (connection->phase >= PHASE_REFUSED) {
-        throw_away_input(connection);
-    } else {
+    if (connection->phase < PHASE_REFUSED) {
         connection->filter_read(underlying, connection->filter_arg);
+        return;
+    }
+    connection->thrown_away += evbuffer_get_length(input);
+    evbuffer_drain(input, evbuffer_get_length(input));
+    if (connection->thrown_away > LINGER_MAX_BYTES) {
+        close_connection(connection);
     }
 }
 
@@ -604,9 +580,9 @@ static void expire(struct connection *connection)
         if (connection->unreported) {
             drop(connection, GUARD_DROP_NOT_READING);
         } else if (reply_is_done(connection)) {
-            resume(connection);
+            resume(connection); /* a streamed reply ended without a last byte */
         } else {
-            renew_deadline(connection); /* the handler takes its time; that is not ours to judge */
+            renew_deadline(connection); /* the handler's time is not ours to judge */
         }
         break;
     default:

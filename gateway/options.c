@@ -159,8 +159,7 @@ static void read_map(const struct reader *reader, const struct option_row *optio
     json_t *item;
 
     list->items = xcalloc(json_object_size(value), option->size);
-    json_object_foreach(value, name, item)
-    {
+    json_object_foreach (value, name, item) {
         CLEANUP(cleanup_free) char *place = json_pointer_append(pointer, name);
         void *target = (char *)list->items + list->count++ * option->size;
         const char *expected = option->check != NULL ? option->check(name) : NULL;
@@ -258,8 +257,7 @@ static void read_object(const struct reader *reader, const struct option_row *ta
         problems_add(reader->problems, pointer, "expected an object");
         return;
     }
-    json_object_foreach((json_t *)value, name, member)
-    {
+    json_object_foreach ((json_t *)value, name, member) {
         CLEANUP(cleanup_free) char *place = json_pointer_append(pointer, name);
         const struct option_row *option = find_option(table, name);
         if (option == NULL) {

@@ -100,6 +100,23 @@ static void free_request(struct request *request)
 
 /* ---- Answers ---- */
 
+/* Reason phrases (RFC 9110 and 6585) that evhttp does not know; NULL leaves them to it. */
+static const char *reason_phrase(int status)
+{
+    switch (status) {
+    case 415:
+        return "Unsupported Media Type";
+    case 422:
+        return "Unprocessable Content";
+    case 429:
+        return "Too Many Requests";
+    case 504:
+        return "Gateway Timeout";
+    default:
+        return NULL;
+    }
+}
+
 void request_reply(struct request *request, int status, const char *content_type, const char *body,
                    size_t len)
 {
@@ -120,7 +137,7 @@ void request_reply(struct request *request, int status, const char *content_type
     metrics_add(METRIC_HTTP_REQUESTS, route, code, 1);
     metrics_observe(METRIC_HTTP_SECONDS, NULL,
                     (double)(clock_boot_us() - request->started_us) / 1e6);
-    evhttp_send_reply(request->http, status, NULL, buffer);
+    evhttp_send_reply(request->http, status, reason_phrase(status), buffer);
     evbuffer_free(buffer);
     free_request(request);
 }

@@ -65,8 +65,7 @@ void action_check_params(const struct action_type *type, const json_t *params,
     const char *name;
     json_t *value;
 
-    json_object_foreach((json_t *)params, name, value)
-    {
+    json_object_foreach ((json_t *)params, name, value) {
         param = find_param(type, name);
         if (param != NULL) {
             check_param(param, value, problems);
@@ -354,8 +353,7 @@ static void check_list(const struct action_param *param, const json_t *list, con
         add_expected(problems, pointer, expected, list);
         return;
     }
-    json_array_foreach(list, index, item)
-    {
+    json_array_foreach (list, index, item) {
         if (!integer_fits(param, item) || list_repeats(list, index)) {
             add_expected_item(problems, pointer, index, expected, item);
         }
@@ -464,8 +462,7 @@ static void read_devices(struct reader *reader, enum device_kind kind, const jso
     /* Grows what the other list has filled when a body has both, which is a problem elsewhere. */
     action->devices = xrealloc(action->devices, action->device_count + json_array_size(list),
                                sizeof(*action->devices));
-    json_array_foreach(list, index, item)
-    {
+    json_array_foreach (list, index, item) {
         if (reader->problems->count == PROBLEMS_MAX) {
             return;
         }
@@ -535,8 +532,7 @@ static void read_body(struct reader *reader, json_t *body)
     const char *name;
     json_t *value;
 
-    json_object_foreach(body, name, value)
-    {
+    json_object_foreach (body, name, value) {
         read_key(reader, name, value);
     }
     if (json_object_get(body, "types") == NULL) {

@@ -40,8 +40,8 @@ void budget_unanswered(struct budget *budget, int64_t slot);
 
 /* Puts a call from before a restart back in its book: answered_ms < 0 when no answer is known.
  * Times later than now_ms (of a clock that went back) count as now. Calls whose time is over are
- * ignored; more live calls than slots are all kept, and slots come
- * free only once fewer than `requests` are live. Only before the first budget_take(). */
+ * ignored; more live calls than slots are all kept, and slots come free only once fewer than
+ * `requests` are live. Only before the first budget_take(). */
 void budget_restore(struct budget *budget, int64_t taken_ms, int64_t answered_ms, int64_t now_ms);
 
 /* How many slots are free now, and how many hold a call that waits for its answer. */

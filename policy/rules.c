@@ -21,6 +21,7 @@ static void enforce_rules(const struct policy *policy, const struct question *qu
                           struct decision *decision);
 static void report_shadow_rules(const struct policy *policy, const struct question *question,
                                 struct decision *decision);
+static void drop_violations(struct decision *decision);
 static bool matches(const char *pattern, const char *text, bool is_mac);
 
 void policy_decide(const struct policy *policy, const struct action *action, const char *reason,
@@ -33,15 +34,6 @@ void policy_decide(const struct policy *policy, const struct action *action, con
         enforce_rules(policy, &question, ret_decision);
         report_shadow_rules(policy, &question, ret_decision);
     }
-}
-
-static void drop_violations(struct decision *decision)
-{
-    for (size_t i = 0; i < decision->violation_count; i++) {
-        free(decision->violations[i].rule);
-        free(decision->violations[i].detail);
-    }
-    decision->violation_count = 0;
 }
 
 void decision_done(struct decision *decision)
@@ -123,6 +115,15 @@ static void add_violation_take(struct decision *decision, char *rule, char *deta
     }
     decision->violations[decision->violation_count++] =
         (struct violation){.rule = rule, .detail = detail};
+}
+
+static void drop_violations(struct decision *decision)
+{
+    for (size_t i = 0; i < decision->violation_count; i++) {
+        free(decision->violations[i].rule);
+        free(decision->violations[i].detail);
+    }
+    decision->violation_count = 0;
 }
 
 /* ---- Protected devices ---- */

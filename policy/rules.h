@@ -19,7 +19,8 @@ struct text_list {
 struct rule_hours {
     struct text_list days; /* mon tue wed thu fri sat sun; none = every day */
     char *from;            /* "08:00", inclusive; NULL = midnight */
-    char *to; /* "18:00", exclusive; NULL = end of day; earlier than from = past midnight */
+    char *to; /* "18:00", exclusive; NULL = end of day; earlier than from = past midnight, and the
+               * range belongs to the day on which it began; equal to from = never */
     char *zone;
 };
 
@@ -30,15 +31,15 @@ struct rule {
     int64_t max_devices;
     int64_t max_exempt_hours; /* exempt_time 0 or none is for ever: over every limit */
     struct text_list groups;  /* allowed group_id values */
-    bool require_reason;
     struct text_list approvers;
-    bool has_hours;
     struct rule_hours hours;
+    bool has_hours;
+    bool require_reason;
     bool shadow; /* only reports what it would have refused */
 };
 
 /* Devices that refuse some actions (none listed: all). Patterns: '*' stands for any characters;
- * MAC patterns are compared with the canonical form, any case. */
+ * MAC patterns are compared with the canonical form, any case, '-' as ':'. */
 struct protection {
     struct text_list ids;
     struct text_list macs;
@@ -71,7 +72,7 @@ struct decision {
 
 /* Decides. reason is the client's Action-Reason or NULL; now_ms is wall time, used by hours.
  * A rule with shadow is evaluated for the report only: its violations appear in the decision as
- * "helpdesk/1 (shadow)", and the rule neither allows nor refuses.
+ * "helpdesk/1 (shadow)", wherever it stands among the rules, and it neither allows nor refuses.
  * The caller ends *ret_decision with decision_done(). */
 void policy_decide(const struct policy *policy, const struct action *action, const char *reason,
                    int64_t now_ms, struct decision *ret_decision);

@@ -11,12 +11,13 @@
  * 1. We do not trust this blindly. Every group sets a mark (its number); after a failure the mark
  *    is read back, and if it is there, the group is treated as what it is: committed.
  * 2. A ghost: if all frames were written and only the sync failed, the log holds a valid commit
- *    that is not published. Should the process be killed now, the next one to open the log would
- *    recover it: a write that was refused would come back. So before the refusal is answered, one
- * more transaction, of a mark alone, is tried: it begins at the same place of the log, and as
- * checksums run on from frame to frame, even writing its first frame kills the ghost for every
- * recovery after a crash of the process. Only a power cut before the next good sync, or a disk that
- *    refuses even this write, can still bring it back: then no software can know.
+ *    that is not published. Should the process be killed now, the next to open the log would
+ *    recover it: a write that was refused would come back. So before the refusal is answered,
+ *    one more transaction, of a mark alone, is tried. It begins at the same place of the log,
+ *    and checksums run on from frame to frame: writing its first frame, even without a sync,
+ *    ends the ghost for all who recover after a crash of the process. What remains is a disk
+ *    that refuses this write too, or a power cut before the next good sync: then a refused write
+ *    may come back after the restart.
  * After any failure the mark and the last seq are read again, inside the next transaction. */
 #include "store/sqlite_priv.h"
 
@@ -101,7 +102,7 @@ static enum err begin(struct store_db *db, struct error *error)
 /* See the top of this file. */
 static enum err commit(struct store_db *db, struct error *error)
 {
-    int64_t mark;
+    int64_t mark = 0;
     enum err err = run(db, SQL_COMMIT, "commit", error);
 
     if (err == OK) {

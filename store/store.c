@@ -48,8 +48,7 @@ struct store_read {
 
 static const struct store_backend *const backends[] = {&store_backend_sqlite};
 
-static enum err find_backend(const char *url, const struct store_backend **ret_backend,
-                             struct error *error);
+static const struct store_backend *find_backend(const char *url, struct error *error);
 static enum err start(struct store *store, const char *node, struct error *error);
 static void stop(struct worker *worker);
 static void on_writes(struct mail *list, void *receiver);
@@ -62,11 +61,11 @@ enum err store_open(const char *url, const char *node, struct store **ret_store,
                     struct error *error)
 {
     struct store *store;
-    const struct store_backend *backend;
-    enum err err = find_backend(url, &backend, error);
+    const struct store_backend *backend = find_backend(url, error);
+    enum err err;
 
-    if (err != OK) {
-        return err;
+    if (backend == NULL) {
+        return ERR_INVALID;
     }
     store = xcalloc(1, sizeof(*store));
     store->backend = backend;
@@ -198,13 +197,14 @@ enum err store_each_record(const char *url,
                                         size_t len, void *arg),
                            void *arg, struct error *error)
 {
-    const struct store_backend *backend;
+    const struct store_backend *backend = find_backend(url, error);
     struct store_db *db;
-    enum err err = find_backend(url, &backend, error);
+    enum err err;
 
-    if (err == OK) {
-        err = backend->open(url, NULL, &db, error);
+    if (backend == NULL) {
+        return ERR_INVALID;
     }
+    err = backend->open(url, NULL, &db, error);
     if (err == OK) {
         err = backend->each_record(db, each, arg, error);
         backend->close(db);
@@ -214,18 +214,18 @@ enum err store_each_record(const char *url,
 
 /* ---- Threads ---- */
 
-static enum err find_backend(const char *url, const struct store_backend **ret_backend,
-                             struct error *error)
+/* NULL: the url is of none of them. */
+static const struct store_backend *find_backend(const char *url, struct error *error)
 {
     for (size_t i = 0; i < ARRAY_LEN(backends); i++) {
         size_t len = strlen(backends[i]->scheme);
         if (strncmp(url, backends[i]->scheme, len) == 0 && url[len] == ':') {
-            *ret_backend = backends[i];
-            return OK;
+            return backends[i];
         }
     }
     /* The url is not repeated: it may hold a password. */
-    return error_set(error, ERR_INVALID, "the store's url does not begin with \"sqlite:\"");
+    (void)error_set(error, ERR_INVALID, "the store's url does not begin with \"sqlite:\"");
+    return NULL;
 }
 
 static void *run_worker(void *arg)
@@ -319,7 +319,7 @@ static void answer_write(struct store *store, struct store_write *write)
 
 static void set_health(struct store *store, enum err err, const struct error *problem)
 {
-    static const struct timeval interval = {.tv_usec = STORE_PROBE_MS * 1000};
+    static const struct timeval interval = {.tv_usec = STORE_PROBE_MS * 1000L};
 
     if (err == OK) {
         (void)evtimer_del(store->probe);

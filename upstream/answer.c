@@ -110,8 +110,7 @@ static enum err read_items(const json_t *array, struct place *places, size_t cou
     const json_t *value;
     size_t i;
 
-    json_array_foreach(array, i, value)
-    {
+    json_array_foreach (array, i, value) {
         struct answer_item item;
         const char *id = NULL;
         struct place *place;

@@ -270,7 +270,8 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
         (void)set_code_;                                                                           \
     } while (0)
 
-static void set_limits(CURL *easy, const struct transfer_request *request)
+/* Whom to talk to: nobody but the host in the URL, as its certificate says. */
+static void set_peer(CURL *easy, const struct transfer_request *request)
 {
     bool https = strncasecmp(request->url, "https:", 6) == 0;
 
@@ -286,6 +287,10 @@ static void set_limits(CURL *easy, const struct transfer_request *request)
         SET(easy, CURLOPT_CAINFO, request->ca_file);
         SET(easy, CURLOPT_CAPATH, (char *)NULL); /* else the system's directory is trusted too */
     }
+}
+
+static void set_connection(CURL *easy, const struct transfer_request *request)
+{
     SET(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     SET(easy, CURLOPT_HTTP09_ALLOWED, 0L);
     SET(easy, CURLOPT_FRESH_CONNECT, 1L);
@@ -349,7 +354,8 @@ void transfer_start(struct transfers *transfers, const struct transfer_request *
     rate_init(&transfer->answer.rate);
     transfer->on_done = on_done;
     transfer->arg = arg;
-    set_limits(transfer->easy, request);
+    set_peer(transfer->easy, request);
+    set_connection(transfer->easy, request);
     set_request(transfer, request);
     TAILQ_INSERT_TAIL(&transfers->running, transfer, entry);
     code = curl_multi_add_handle(transfers->multi, transfer->easy);

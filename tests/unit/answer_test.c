@@ -196,7 +196,7 @@ static void test_random_answers_are_assigned_rightly(void **state)
         (void)snprintf(body + len, sizeof(body) - len, "]");
         answer = read_good(body, asked, COUNT, false);
         for (int i = 0; i < COUNT; i++) {
-            int expected = status[atoi(names[i] + 1)];
+            int expected = status[(i * 17) % COUNT];
             assert_int_equal(answer.items[i].status, expected == 2 ? 0 : expected);
         }
         assert_int_equal(answer.missing, COUNT - given);

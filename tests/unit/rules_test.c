@@ -199,6 +199,7 @@ static void hours_of_a_day(void **state)
         .days = LIST("mon", "sat"), .from = "08:00", .to = "18:00", .zone = "UTC"};
     const struct rule_hours any_day = {.from = "08:30"};
     const struct rule_hours until = {.to = "08:30"};
+    const struct rule_hours empty = {.from = "08:30", .to = "08:30"};
 
     (void)state;
     assert_false(allowed_at(&hours, at(0, 12, 0)));
@@ -212,6 +213,7 @@ static void hours_of_a_day(void **state)
     assert_true(allowed_at(&any_day, at(3, 23, 59)));
     assert_true(allowed_at(&until, at(3, 0, 0)));
     assert_false(allowed_at(&until, at(3, 8, 30)));
+    assert_false(allowed_at(&empty, at(3, 8, 30)));
 }
 
 /* A range past midnight belongs to the day on which it began. */

