@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -72,16 +73,44 @@ const char *clock_format(int64_t wall_ms, char text[CLOCK_TEXT_SIZE])
     return text;
 }
 
+/* Reads two digits; -1 when they are not. */
+static int two_digits(const char *text)
+{
+    bool digits = text[0] >= '0' && text[0] <= '9' && text[1] >= '0' && text[1] <= '9';
+
+    return digits ? (text[0] - '0') * 10 + text[1] - '0' : -1;
+}
+
+/* Reads Z, +hh:mm or -hh:mm to the end of the text, as seconds east of UTC. */
+static enum err parse_zone(const char *text, int64_t *ret_offset_s)
+{
+    int hours;
+    int minutes;
+
+    if (strcmp(text, "Z") == 0) {
+        *ret_offset_s = 0;
+        return OK;
+    }
+    if (strlen(text) != 6 || (text[0] != '+' && text[0] != '-') || text[3] != ':') {
+        return ERR_MALFORMED;
+    }
+    hours = two_digits(text + 1);
+    minutes = two_digits(text + 4);
+    if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59) {
+        return ERR_MALFORMED;
+    }
+    *ret_offset_s = (text[0] == '-' ? -1 : 1) * ((int64_t)hours * 3600 + (int64_t)minutes * 60);
+    return OK;
+}
+
 enum err clock_parse(const char *text, int64_t *ret_wall_ms)
 {
     struct tm utc = {0};
     const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &utc);
     int64_t ms = 0;
-    int hours = 0;
-    int minutes = 0;
-    int used = 0;
+    int64_t offset_s;
+    int64_t seconds;
     int day;
-    time_t seconds;
 
     if (rest == NULL) {
         return ERR_MALFORMED;
@@ -92,8 +121,7 @@ enum err clock_parse(const char *text, int64_t *ret_wall_ms)
             ms += (*rest - '0') * scale;
         }
     }
-    if (strcmp(rest, "Z") != 0 && (sscanf(rest, "%*1[+-]%2d:%2d%n", &hours, &minutes, &used) != 2 ||
-                                   used != 6 || rest[6] != '\0' || hours > 23 || minutes > 59)) {
+    if (parse_zone(rest, &offset_s) != OK) {
         return ERR_MALFORMED;
     }
     /* timegm() mends impossible dates such as 31 April; we refuse them. */
@@ -102,7 +130,6 @@ enum err clock_parse(const char *text, int64_t *ret_wall_ms)
     if (utc.tm_mday != day) {
         return ERR_MALFORMED;
     }
-    *ret_wall_ms =
-        ((int64_t)seconds - (rest[0] == '-' ? -1 : 1) * (hours * 3600 + minutes * 60)) * 1000 + ms;
+    *ret_wall_ms = (seconds - offset_s) * 1000 + ms;
     return OK;
 }

@@ -7,7 +7,7 @@
 enum err mac_canonical(const char *text, char ret_text[MAC_TEXT_SIZE])
 {
     size_t len = strlen(text);
-    char separator = len == 17 ? text[2] : '\0';
+    const char separator = (char)(len == 17 ? text[2] : '\0');
     char out[MAC_TEXT_SIZE];
     size_t at = 0;
 

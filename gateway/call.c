@@ -134,6 +134,9 @@ static void on_outcome_stored(enum err result, void *arg)
         (void)evtimer_add(call->retry, &delay);
         return;
     }
+    if (!verdict->nothing_sent) {
+        grants_remember(account, call->id, verdict->counted_boot_ms);
+    }
     if (verdict->requeue) {
         action_state_move(&entry->state, ACTION_QUEUED);
         scheduler_return(account->scheduler, &entry->job);
@@ -378,6 +381,7 @@ void call_begin(struct account *account, struct entry *entry, int64_t slot, int6
     memcpy(call->id, "call_", 5);
     crypto_random_text(call->id + 5, 20);
     dispatcher->calls++;
+    grants_drop_spent(account, write, now_ms);
     store_write_add_grant(write, &grant);
     store_write_set_state(write, entry->id, action_state_name(ACTION_DISPATCHED), call->id);
     store_write_add_record(write, intent_record(call));

@@ -390,6 +390,22 @@ static void update_gauges(struct account *account, int64_t now)
     }
 }
 
+/* Says once that the store fails, and once that it is well again. */
+static void watch_store(struct dispatcher *dispatcher)
+{
+    bool failed = !store_healthy(dispatcher->store);
+    struct error problem;
+
+    if (failed && !dispatcher->store_failed) {
+        store_problem(dispatcher->store, &problem);
+        log_error("the store cannot be written: nothing is sent until it can", "s:s", "error",
+                  problem.text);
+    } else if (!failed && dispatcher->store_failed) {
+        log_info("the store can be written again", "");
+    }
+    dispatcher->store_failed = failed;
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct dispatcher *dispatcher = arg;
@@ -400,6 +416,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     for (size_t i = 0; i < dispatcher->account_count; i++) {
         update_gauges(&dispatcher->accounts[i], now);
     }
+    watch_store(dispatcher);
 }
 
 static enum err open_account(struct account *account, struct error *error)
@@ -531,6 +548,7 @@ static void free_account(struct account *account)
 {
     upstream_free(account->upstream);
     call_free_all(account);
+    grants_free(account);
     if (account->scheduler != NULL) {
         scheduler_each(account->scheduler, free_job, account->scheduler);
         scheduler_free(account->scheduler);

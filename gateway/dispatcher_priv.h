@@ -22,13 +22,22 @@
 
 struct call;
 
+/* A grant in the store whose call is over: it is dropped there once its slot is free. */
+struct spent_grant {
+    struct spent_grant *next;
+    int64_t free_ms; /* boot clock */
+    char call_id[CALL_ID_SIZE];
+};
+
 struct account {
     struct dispatcher *dispatcher;
     const struct account_config *config;
     struct scheduler *scheduler;
     struct upstream *upstream;
-    struct event *timer; /* runs account_pump() */
-    struct call *calls;  /* under way: list through next */
+    struct event *timer;       /* runs account_pump() */
+    struct call *calls;        /* under way: list through next */
+    struct spent_grant *spent; /* about oldest first */
+    struct spent_grant **spent_last;
 };
 
 /* An accepted action. */
@@ -64,7 +73,8 @@ struct dispatcher {
     bool started;
     atomic_bool draining;
     atomic_bool has_token;
-    atomic_int calls; /* under way, from taking the slot to the durable outcome */
+    bool store_failed; /* as last logged */
+    atomic_int calls;  /* under way, from taking the slot to the durable outcome */
     struct account *accounts;
     size_t account_count;
     size_t *team_slots; /* for each team: its index in its account's scheduler */
@@ -76,6 +86,12 @@ void account_pump_later(struct account *account, int64_t delay_ms);
 void entry_free(struct entry *entry);
 void entry_reply_finished(struct entry *entry, enum action_state state, const char *results,
                           enum problem_type problem, int upstream_status, const char *detail);
+
+/* grants.c: remembers a call's grant until its slot is free, counted from counted_ms on; and adds
+ * to a write the dropping of some that are. */
+void grants_remember(struct account *account, const char *call_id, int64_t counted_ms);
+void grants_drop_spent(struct account *account, struct store_write *write, int64_t now_ms);
+void grants_free(struct account *account);
 
 /* call.c: sends one entry in the slot taken for it. */
 void call_begin(struct account *account, struct entry *entry, int64_t slot, int64_t now_ms);

@@ -355,8 +355,7 @@ static enum bufferevent_filter_result filter_input(struct evbuffer *from, struct
 
     (void)limit;
     (void)mode;
-    if (connection->phase >= PHASE_PENDING || connection->phase == PHASE_DOOMED ||
-        connection->scanned == evbuffer_get_length(from)) {
+    if (connection->phase >= PHASE_PENDING || connection->scanned == evbuffer_get_length(from)) {
         return BEV_NEED_MORE;
     }
     verdict = scan(connection, from);
@@ -401,10 +400,7 @@ static void send_output(struct connection *connection)
     struct evbuffer *from = bufferevent_get_output(connection->filter);
     struct evbuffer *to = bufferevent_get_output(connection->underlying);
 
-    if (connection->phase >= PHASE_REFUSED) {
-        evbuffer_drain(from, evbuffer_get_length(from)); /* a belated 100 Continue */
-    }
-    if (evbuffer_get_length(from) == 0) {
+    if (evbuffer_get_length(from) == 0 || connection->phase >= PHASE_REFUSED) {
         return;
     }
     connection->unreported = true;
@@ -550,6 +546,7 @@ static void on_event(struct bufferevent *underlying, short what, void *arg)
 {
     struct connection *connection = arg;
 
+    (void)underlying;
     if (is_gone(connection) || what == BEV_EVENT_CONNECTED) {
         return;
     }
@@ -557,12 +554,9 @@ static void on_event(struct bufferevent *underlying, short what, void *arg)
         close_connection(connection);
         return;
     }
-    /* A client may close its side and still read. TLS reports this before the input read with it,
-     * and stops writing; so decide when that input was seen, and go on writing. */
+    /* A client may close its side and still read. TLS reports this before the input that was read
+     * with it, so decide when that was seen. */
     connection->end_of_input = true;
-    if (evbuffer_get_length(bufferevent_get_output(underlying)) > 0) {
-        bufferevent_enable(underlying, EV_WRITE);
-    }
     event_active(&connection->wake, EV_TIMEOUT, 0);
 }
 

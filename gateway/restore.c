@@ -54,6 +54,10 @@ static bool restore_grant(const struct store_grant *grant, void *arg)
         answered = answered < taken + ahead ? taken + ahead : answered;
     }
     scheduler_restore_call(restoring->account->scheduler, taken, answered, boot);
+    grants_remember(restoring->account, grant->call_id,
+                    answered >= 0
+                        ? answered
+                        : taken + SEND_WITHIN_MS + restoring->account->config->timeout_s * 1000);
     return true;
 }
 

@@ -4,6 +4,7 @@
 #include "common/json.h"
 #include "common/mac.h"
 
+#include <assert.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,6 +120,7 @@ static enum err read_items(const json_t *array, struct place *places, size_t cou
         if (err != OK) {
             return err;
         }
+        assert(id != NULL);
         place = find_place(places, count, id, macs);
         if (place == NULL || place->answered) {
             answer->foreign++;

@@ -275,7 +275,8 @@ static void wait_until(atomic_int *counter, int least)
 
 struct client {
     int fd;
-    SSL *ssl; /* NULL: plain */
+    SSL *ssl;    /* NULL: plain */
+    bool broken; /* ended by an error: a reset, or TLS without close_notify */
     size_t len;
     char data[256 * 1024]; /* what was read and not yet taken, then a NUL */
 };
@@ -343,6 +344,13 @@ static bool receive(struct client *client)
         client->ssl ? SSL_read(client->ssl, to, (int)room) : recv(client->fd, to, room, 0);
 
     if (got <= 0) {
+        int error = 0;
+        socklen_t len = sizeof(error);
+        getsockopt(client->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+        client->broken = got < 0 || error;
+        if (client->ssl) {
+            client->broken = SSL_get_error(client->ssl, (int)got) != SSL_ERROR_ZERO_RETURN;
+        }
         return false;
     }
     client->len += (size_t)got;
@@ -455,6 +463,7 @@ static void expect_problem(struct server *server, struct client *client, int sta
     assert_string_equal(server->last.problem, problem);
     assert_string_equal(server->remote, "127.0.0.1");
     expect_end(client);
+    assert_false(client->broken);
 }
 
 /* --- the tests --- */
@@ -764,34 +773,53 @@ static void delivers_a_streamed_reply(void **state)
     stop(server);
 }
 
-static void lets_evhttp_say_continue(void **state)
+#define EXPECTING "POST /later HTTP/1.1\r\n" HOST "Expect: 100-continue\r\n"
+
+static void run_expecting(bool with_tls)
 {
-    static const char head[] = "POST /later HTTP/1.1\r\n" HOST "Expect: 100-continue\r\n"
-                               "Content-Length: 2\r\n\r\n";
-    struct server *server = start_plain();
-    struct client *client = open_client(server);
+    static const char head[] = EXPECTING "Content-Length: 2\r\n\r\n";
+    struct server *server = prepare(with_tls);
     struct response response = {0};
 
-    (void)state;
-    for (int i = 0; i < 3; i++) {
+    start(server);
+    struct client *client = open_client(server);
+    for (int i = 0; i < 4; i++) {
         send_text(client, head);
-        read_head(client, &response);
-        assert_int_equal(response.status, 100);
+        if (i % 2 == 0) {
+            read_head(client, &response);
+            assert_int_equal(response.status, 100);
+            send_text(client, "hi");
+            expect_reply(client, "/later hi");
+            continue;
+        }
+        /* Not waiting for it, and the next request on its heels. */
         send_text(client, "hi");
-        expect_reply(client, "/later hi");
+        send_text(client, "GET /next HTTP/1.1\r\n" HOST "\r\n");
+        read_head(client, &response);
+        if (response.status == 100) {
+            expect_reply(client, "/later hi");
+        } else {
+            while (client->len < strlen("/later hi")) {
+                assert_true(receive(client));
+            }
+            take(client, strlen("/later hi"));
+        }
+        expect_reply(client, "/next ");
     }
-    /* Not waiting for it, the next request on its heels. */
-    send_text(client, head);
-    send_text(client, "hiGET /next HTTP/1.1\r\n" HOST "\r\n");
-    read_head(client, &response);
-    if (response.status == 100) {
-        expect_reply(client, "/later hi");
-    } else {
-        take(client, strlen("/later hi"));
-    }
-    expect_reply(client, "/next ");
     close_client(client);
     stop(server);
+}
+
+static void lets_evhttp_say_continue(void **state)
+{
+    (void)state;
+    run_expecting(false);
+}
+
+static void lets_evhttp_say_continue_over_tls(void **state)
+{
+    (void)state;
+    run_expecting(true);
 }
 
 static void run_half_close(bool with_tls)
@@ -811,6 +839,16 @@ static void run_half_close(bool with_tls)
     expect_reply(client, "/now ");
     expect_end(client);
     close_client(client);
+    for (int i = 0; i < 10; i++) {
+        client = open_client(server);
+        send_text(client, "nonsense\r\n");
+        if (client->ssl) {
+            SSL_shutdown(client->ssl);
+        }
+        shutdown(client->fd, SHUT_WR);
+        expect_problem(server, client, 400, "malformed-request");
+        close_client(client);
+    }
     stop(server);
 }
 
@@ -956,16 +994,34 @@ static void closes_clients_that_do_not_read(void **state)
     stop(server);
 }
 
+/* While a client does not take its answer, what it sends stays with the kernel. */
+static void bounds_what_it_holds_back(void **state)
+{
+    static char flood[64 * 1024];
+    struct server *server = start_plain();
+    struct client *client = open_client(server);
+    struct pollfd wait = {.fd = client->fd, .events = POLLOUT};
+    int pieces = 0;
+
+    (void)state;
+    memset(flood, 'x', sizeof(flood));
+    send_text(client, "GET /big HTTP/1.1\r\n" HOST "\r\n");
+    wait_until(&server->handled, 1);
+    while (poll(&wait, 1, 100) == 1) {
+        assert_true(pieces++ < 2000); /* more than loopback sockets take */
+        send(client->fd, flood, sizeof(flood), MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+    close_client(client);
+    stop(server);
+}
+
 /* A handler may take longer than any of the guard's timeouts. */
 static void waits_for_the_handler(void **state)
 {
     struct server *server = prepare(false);
 
     (void)state;
-    server->options.header_timeout_ms = 5;
     server->options.write_timeout_ms = 5;
-    server->options.idle_timeout_ms = PATIENCE_MS;
-    server->options.header_timeout_ms = PATIENCE_MS;
     start(server);
     struct client *client = open_client(server);
     for (int i = 0; i < 3; i++) {
@@ -1089,6 +1145,7 @@ int main(void)
         cmocka_unit_test(delivers_a_large_reply_before_closing),
         cmocka_unit_test(delivers_a_streamed_reply),
         cmocka_unit_test(lets_evhttp_say_continue),
+        cmocka_unit_test(lets_evhttp_say_continue_over_tls),
         cmocka_unit_test(answers_a_client_that_sends_no_more),
         cmocka_unit_test(answers_a_tls_client_that_sends_no_more),
         cmocka_unit_test(survives_clients_that_leave),
@@ -1096,6 +1153,7 @@ int main(void)
         cmocka_unit_test(closes_silent_clients),
         cmocka_unit_test(closes_unfinished_handshakes),
         cmocka_unit_test(closes_clients_that_do_not_read),
+        cmocka_unit_test(bounds_what_it_holds_back),
         cmocka_unit_test(waits_for_the_handler),
         cmocka_unit_test(holds_the_cap),
         cmocka_unit_test(holds_the_cap_over_tls),
