@@ -150,16 +150,14 @@ static bool count_in(struct guard *guard)
 /* Puts our callbacks on the socket in front of the filter's. */
 static void interpose(struct connection *connection)
 {
-    struct bufferevent *underlying = connection->underlying;
-
-    bufferevent_getcb(underlying, &connection->filter_read, NULL, &connection->filter_event,
-                      &connection->filter_arg);
-    bufferevent_setcb(underlying, on_readable, on_written, on_event, connection);
+    assert(connection->filter); /* NULL only without memory */
+    bufferevent_getcb(connection->underlying, &connection->filter_read, NULL,
+                      &connection->filter_event, &connection->filter_arg);
+    bufferevent_setcb(connection->underlying, on_readable, on_written, on_event, connection);
     /* Tell us of every write, not only of the one that empties the buffer. */
-    bufferevent_setwatermark(underlying, EV_WRITE, SIZE_MAX, 0);
+    bufferevent_setwatermark(connection->underlying, EV_WRITE, SIZE_MAX, 0);
     connection->output_cb =
         evbuffer_add_cb(bufferevent_get_output(connection->filter), on_output_added, connection);
-    assert(connection->output_cb);
 }
 
 struct bufferevent *guard_wrap(struct guard *guard, struct bufferevent *underlying_take)
@@ -179,7 +177,6 @@ struct bufferevent *guard_wrap(struct guard *guard, struct bufferevent *underlyi
                         !bufferevent_get_underlying(connection->underlying);
     connection->filter = bufferevent_filter_new(connection->underlying, filter_input, filter_output,
                                                 BEV_OPT_CLOSE_ON_FREE, on_filter_freed, connection);
-    assert(connection->filter);
     interpose(connection);
     event_assign(&connection->wake, guard->base, -1, 0, on_wake, connection);
     event_assign(&connection->alarm, guard->base, -1, 0, on_alarm, connection);

@@ -162,13 +162,14 @@ static struct guard *new_guard(struct worker *worker)
 static struct bufferevent *on_connection(struct event_base *base, void *arg)
 {
     struct door *door = arg;
-    struct bufferevent *bev;
+    struct bufferevent *bev = NULL; /* NULL: the guard closes the connection */
+    SSL *ssl;
 
-    if (door->tls != NULL) {
-        bev = bufferevent_openssl_socket_new(base, -1, SSL_new(door->tls),
-                                             BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE);
-    } else {
+    if (door->tls == NULL) {
         bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+    } else if ((ssl = SSL_new(door->tls)) != NULL) {
+        bev = bufferevent_openssl_socket_new(base, -1, ssl, BUFFEREVENT_SSL_ACCEPTING,
+                                             BEV_OPT_CLOSE_ON_FREE);
     }
     return guard_wrap(door->worker->guard, bev);
 }
