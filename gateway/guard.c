@@ -12,7 +12,9 @@
 #include "gateway/guard.h"
 
 #include "common/clock.h"
+#include "common/json.h"
 #include "common/memory.h"
+#include "gateway/problem.h"
 
 #include <assert.h>
 #include <event2/buffer.h>
@@ -96,12 +98,12 @@ struct connection {
 
 static const struct answer {
     int status;
-    const char *reason; /* the status line's, and the problem's title */
-    const char *problem;
+    const char *reason; /* the status line's */
+    enum problem_type problem;
 } answers[] = {
-    {400, "Bad Request", "malformed-request"},
-    {413, "Content Too Large", "body-too-large"},
-    {431, "Request Header Fields Too Large", "header-too-large"},
+    {400, "Bad Request", PROBLEM_MALFORMED_REQUEST},
+    {413, "Content Too Large", PROBLEM_BODY_TOO_LARGE},
+    {431, "Request Header Fields Too Large", PROBLEM_HEADER_TOO_LARGE},
 };
 
 static enum bufferevent_filter_result filter_input(struct evbuffer *from, struct evbuffer *to,
@@ -297,27 +299,23 @@ static void refuse(struct connection *connection)
     const struct guard_options *options = &connection->guard->options;
     const struct answer *answer = answers;
     char request_id[GUARD_REQUEST_ID_SIZE] = "";
-    char body[512];
-    int len;
+    CLEANUP(cleanup_json) json_t *problem = NULL;
+    CLEANUP(cleanup_free) char *body = NULL;
 
     while (answer->status != connection->framer.status) {
         answer++;
     }
     options->make_request_id(request_id, options->arg);
-    len = snprintf(body, sizeof(body),
-                   "{\"type\":\"urn:tollgate:problem:%s\",\"title\":\"%s\",\"status\":%d,"
-                   "\"detail\":\"%s\",\"request_id\":\"%s\"}",
-                   answer->problem, answer->reason, answer->status, connection->framer.detail,
-                   request_id);
-    assert(len > 0 && (size_t)len < sizeof(body));
+    problem = problem_json(answer->problem, connection->framer.detail, request_id);
+    body = json_write(problem);
     evbuffer_add_printf(bufferevent_get_output(connection->underlying),
                         "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\n"
-                        "Content-Length: %d\r\nConnection: close\r\nX-Request-ID: %s\r\n\r\n%s",
-                        answer->status, answer->reason, len, request_id, body);
+                        "Content-Length: %zu\r\nConnection: close\r\nX-Request-ID: %s\r\n\r\n%s",
+                        answer->status, answer->reason, strlen(body), request_id, body);
     move_to(connection, PHASE_REFUSED);
     if (options->on_refused) {
         options->on_refused(&(struct guard_refusal){.status = answer->status,
-                                                    .problem = answer->problem,
+                                                    .problem = problem_name(answer->problem),
                                                     .detail = connection->framer.detail,
                                                     .remote = connection->remote,
                                                     .request_id = request_id},

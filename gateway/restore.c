@@ -39,25 +39,30 @@ int64_t restore_age_ms(const char *boot_id, int64_t boot_ms, int64_t wall_ms, in
 static bool restore_grant(const struct store_grant *grant, void *arg)
 {
     struct restoring *restoring = arg;
+    struct account *account = restoring->account;
+    const int64_t unanswered_ms = account->config->timeout_s * 1000 + SEND_WITHIN_MS;
     int64_t boot = clock_boot_ms();
     int64_t wall = clock_wall_ms();
     int64_t taken = boot - restore_age_ms(grant->boot_id, grant->taken_boot_ms,
                                           grant->taken_wall_ms, boot, wall);
-    int64_t answered = -1;
+    int64_t counted = taken + unanswered_ms;
 
     if (grant->answered_boot_ms >= 0) {
         /* A call without an answer is stored with the time until which it may be counted: that
-         * can lie ahead. */
-        int64_t ahead = grant->answered_boot_ms - grant->taken_boot_ms;
-        answered = boot - restore_age_ms(grant->boot_id, grant->answered_boot_ms,
-                                         grant->answered_wall_ms, boot, wall);
-        answered = answered < taken + ahead ? taken + ahead : answered;
+         * can lie ahead, as far from its taking as it did then. */
+        int64_t after = grant->answered_boot_ms - grant->taken_boot_ms;
+        counted = boot - restore_age_ms(grant->boot_id, grant->answered_boot_ms,
+                                        grant->answered_wall_ms, boot, wall);
+        counted = counted < taken + after ? taken + after : counted;
     }
-    scheduler_restore_call(restoring->account->scheduler, taken, answered, boot);
-    grants_remember(restoring->account, grant->call_id,
-                    answered >= 0
-                        ? answered
-                        : taken + SEND_WITHIN_MS + restoring->account->config->timeout_s * 1000);
+    if (counted > boot) {
+        /* To the book, a call that was taken so long ago that its time without an answer ends
+         * right then. */
+        scheduler_restore_call(account->scheduler, counted - unanswered_ms, -1, boot);
+    } else {
+        scheduler_restore_call(account->scheduler, taken, counted, boot);
+    }
+    grants_remember(account, grant->call_id, counted);
     return true;
 }
 

@@ -454,9 +454,9 @@ static void expect_problem(struct server *server, struct client *client, int sta
              "{\"type\":\"urn:tollgate:problem:%s\",\"title\":\"%s\",\"status\":%d,"
              "\"detail\":\"%s\",\"request_id\":\"%s\"}",
              problem,
-             status == 400   ? "Bad Request"
-             : status == 413 ? "Content Too Large"
-                             : "Request Header Fields Too Large",
+             status == 400   ? "The request is malformed"
+             : status == 413 ? "The request body is too large"
+                             : "The request header is too large",
              status, server->last.detail, server->request_id);
     assert_string_equal(response.body, expected);
     assert_int_equal(server->last.status, status);
