@@ -1,0 +1,223 @@
+"""Crashes and ends: kill -9 at random moments of a loaded run, and SIGTERM under load."""
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+
+import pytest
+import requests
+from kit.checks import assert_contiguous
+from kit.gateway import DROP_IN, SUBMIT
+from kit.waiting import Together, wait_for
+
+SOAK = os.environ.get("TOLLGATE_SOAK") == "1"
+KILLS = 200 if SOAK else 8
+REQUESTS = 40
+CLIENTS = 6
+
+
+class Load:
+    """Clients that submit actions, each for a device of its own, until they are told to stop."""
+
+    def __init__(self, gateway):
+        self.gateway = gateway
+        self.lock = threading.Lock()
+        self.stop = threading.Event()
+        self.count = 0
+        self.accepted = {}   # id: device, for what was answered 200, 202 or 504
+        self.completed = {}  # the same, for 200
+        self.surprises = []
+
+    def next_device(self):
+        with self.lock:
+            self.count += 1
+            return f"any-load-{self.count}"
+
+    def one(self, waits):
+        device = self.next_device()
+        body = {"types": "unexempt", "ids": [device]}
+        try:
+            answer = self.gateway.post(body, DROP_IN if waits else SUBMIT, timeout=30)
+        except requests.RequestException:
+            time.sleep(0.02)  # it is down; it may have taken the action, or not
+            return
+        if answer.status_code == 429:
+            time.sleep(0.02)  # not as long as it was told: this is a load
+        with self.lock:
+            if answer.status_code in (200, 202, 504):
+                self.accepted[answer.headers["Location"].rsplit("/", 1)[1]] = device
+            if answer.status_code == 200:
+                self.completed[answer.headers["Location"].rsplit("/", 1)[1]] = device
+            # 502: its token was not there yet, and nothing was sent
+            if answer.status_code not in (200, 202, 429, 502, 503, 504):
+                self.surprises.append((answer.status_code, answer.text))
+
+    def run(self, number):
+        while not self.stop.is_set():
+            self.one(waits=number % 2 == 0)
+
+
+def check_audit(records):
+    """Contiguous; each call has one intent and one outcome, in this order; each action's records
+    are in order, and it ends once."""
+    assert_contiguous(records)
+    calls, actions = {}, {}
+    for record in records:
+        if record["event"].startswith("call."):
+            calls.setdefault(record["call_id"], []).append(record["event"])
+        if record["event"].startswith("action."):
+            actions.setdefault(record["action_id"], []).append(record["event"])
+    wrong = {id: events for id, events in calls.items()
+             if events != ["call.intent", "call.outcome"]}
+    assert wrong == {}
+    wrong = {id: events for id, events in actions.items()
+             if events != ["action.accepted", "action.finished"]}
+    return wrong
+
+
+@pytest.mark.slow
+def test_kill_at_random_moments(site):
+    seed = int(os.environ.get("TOLLGATE_SEED", random.randrange(1 << 32)))
+    print(f"TOLLGATE_SEED={seed}")
+    chance = random.Random(seed)
+    simulator = site.simulator(limit=REQUESTS, window_s=1, latency_ms="0-80")
+    config = site.config(simulator, requests=REQUESTS, window_s=1, timeout_s=1)
+    config.json["teams"]["ops"]["queue_limit"] = REQUESTS  # what is left at the end takes a second
+    gateway = site.gateway(config)
+    load = Load(gateway)
+    clients = Together()
+    for number in range(CLIENTS):
+        clients.start(load.run, number)
+    for _ in range(KILLS):
+        time.sleep(chance.uniform(0.05, 0.9))  # the random moment
+        gateway.kill()
+        gateway.start(ready=False)
+    wait_for("answers after the last start",
+             lambda seen=len(load.completed): len(load.completed) > seen)
+    load.stop.set()
+    clients.results()
+    assert load.surprises == []
+    assert len(load.accepted) > 5 * KILLS, "too little load to tell anything"
+
+    ends = {id: gateway.wait_final(id, 120) for id in load.accepted}
+    executions = Counter(call["ids"][0] for call in simulator.calls())
+    assert max(executions.values()) == 1, "executed twice"
+    for id, device in load.accepted.items():
+        end = ends[id]
+        assert end["request"]["ids"] == [device]
+        assert end["state"] in ("completed", "unknown", "failed"), end
+        if end["state"] == "completed":
+            assert executions[device] == 1
+            assert end["results"] == [{"id": device, "status": 1, "command_id": ""}]
+        if end["state"] == "failed":
+            assert executions[device] == 0, end
+    for id in load.completed:
+        assert ends[id]["state"] == "completed"
+    assert simulator.stats()["refused_429"] == 0
+    assert simulator.stats()["max_in_window"] <= REQUESTS
+    gateway.stop()
+    assert check_audit(gateway.audit()) == {}
+    states = Counter(end["state"] for end in ends.values())
+    print(dict(states), "executed", len(executions))
+
+
+def test_what_was_in_the_air_ends_as_unknown(site):
+    simulator = site.simulator()
+    gateway = site.gateway(site.config(simulator))
+    simulator.order({"do": "hang"})
+    id = gateway.submit({"types": "delete", "ids": ["any-1"]})["id"]
+    wait_for("the call to arrive", simulator.calls)
+    gateway.kill()
+    gateway.start()
+    action = gateway.action(id)
+    assert action["state"] == "unknown"
+    assert action["results"] is None
+    assert action["problem"]["type"] == "urn:tollgate:problem:outcome-unknown"
+    records = [record for record in gateway.audit() if record.get("action_id") == id]
+    assert [record["event"] for record in records] == \
+        ["action.accepted", "call.intent", "call.outcome", "action.finished"]
+    assert records[2]["outcome"] == "unknown"
+    assert gateway.post({"types": "unexempt", "ids": ["any-2"]}).status_code == 200
+    assert [call["ids"] for call in simulator.calls()] == [["any-1"], ["any-2"]]
+    assert check_audit(gateway.audit()) == {}
+
+
+def test_what_was_queued_goes_on(site):
+    """With its order, its reason and its rule; and what was finished stays as it was."""
+    simulator = site.simulator()
+    gateway = site.gateway(site.config(simulator, requests=1, window_s=2))
+    first = gateway.post({"types": "unexempt", "ids": ["any-0"]})
+    shown = gateway.action(first.headers["Location"])
+    queued = [gateway.submit({"types": "exempt", "ids": [f"any-{number}"],
+                              "params": {"exempt_time": number}},
+                             headers={"Action-Reason": f"ticket {number}"})
+              for number in (1, 2)]
+    gateway.kill()
+    gateway.start()
+    assert gateway.action(first.headers["Location"]) == shown
+    for number, before in zip((1, 2), queued):
+        after = gateway.wait_final(before["id"])
+        assert after["state"] == "completed"
+        assert after["reason"] == f"ticket {number}"
+        assert after["submitted_at"] == before["submitted_at"]
+    assert [call["ids"][0] for call in simulator.calls()] == ["any-0", "any-1", "any-2"]
+    assert check_audit(gateway.audit()) == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["term", "int"])
+def test_a_signal_under_load(site, number):
+    """Case 31: it drains; every request gets its answer; no intent is without an outcome."""
+    simulator = site.simulator(latency_ms="300-500")
+    gateway = site.gateway(site.config(simulator, requests=10, window_s=60))
+    count = 40
+    waiting = Together()
+    for device in range(count):
+        waiting.start(gateway.post, {"types": "unexempt", "ids": [f"any-{device}"]},
+                      headers={"Prefer": "wait=300"})
+    wait_for("all to be accepted", lambda: len(gateway.audit_of(event="action.accepted")) == count,
+             every_s=0.02)
+    gateway.send_signal(number)
+    answers = waiting.results()
+    assert gateway.wait_exit() == 0
+    gateway.check_sane()
+    statuses = Counter(answer.status_code for answer in answers)
+    assert set(statuses) == {200, 504}, statuses
+    assert statuses[200] == len(simulator.calls()) == 10
+    for answer in answers:
+        if answer.status_code == 504:
+            assert answer.json()["type"] == "urn:tollgate:problem:still-running"
+    records = gateway.audit()
+    assert records[-1]["event"] == "node.stopped"
+    unfinished = check_audit(records)
+    assert len(unfinished) == count - 10
+    assert all(events == ["action.accepted"] for events in unfinished.values())
+
+    gateway.start()
+    states = Counter(gateway.action(answer.headers["Location"])["state"] for answer in answers)
+    assert states == {"completed": 10, "queued": count - 10}
+
+
+def test_new_requests_while_it_drains(site):
+    """On a live connection: 503 or the end of the connection, and nothing is sent."""
+    simulator = site.simulator()
+    gateway = site.gateway(site.config(simulator))
+    simulator.order({"do": "delay", "ms": 1500})
+    waiting = Together()
+    waiting.start(gateway.post, {"types": "unexempt", "ids": ["any-1"]})
+    wait_for("the call to arrive", simulator.calls)
+    with requests.Session() as session:
+        session.trust_env = False
+        session.headers.update(gateway.headers())
+        assert session.get(gateway.url + "/v1/actions/act_x").status_code == 404
+        gateway.send_signal(signal.SIGTERM)
+        wait_for("it to drain", lambda: gateway.logged("draining"))
+        late = session.post(gateway.url + DROP_IN, json={"types": "unexempt", "ids": ["any-2"]})
+        assert late.status_code == 503
+        assert late.json()["type"] == "urn:tollgate:problem:unavailable"
+        assert int(late.headers["Retry-After"]) >= 1
+    answer, = waiting.results()
+    assert answer.status_code == 200
+    assert gateway.wait_exit() == 0
+    assert [call["ids"] for call in simulator.calls()] == [["any-1"]]
