@@ -14,7 +14,8 @@
 enum err json_read(const char *text, size_t len, json_t **ret_value,
                    struct error *error) MUST_CHECK;
 
-/* Compact text; the caller frees. */
+/* Compact text; the caller frees. Every control character in it is escaped, those beyond ASCII
+ * too: it can go to a terminal. */
 char *json_write(const json_t *value);
 
 /* Appends /name to a JSON pointer (RFC 6901: ~ and / escaped). The caller frees. */
