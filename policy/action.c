@@ -31,7 +31,7 @@ static void check_param(const struct action_param *param, const json_t *value,
 static const struct action_param *find_param(const struct action_type *type, const char *name);
 static void add_unknown_param(struct problems *problems, const struct action_type *type,
                               const char *name);
-static json_t *action_object(const struct action *action, bool as_asked);
+static json_t *action_object(const struct action *action, json_t *devices_take);
 
 enum err action_parse(const char *body, size_t len, size_t max_devices, struct action **ret_action,
                       struct problems *problems, struct error *error)
@@ -102,16 +102,31 @@ void action_unref(struct action *action)
     free(action);
 }
 
-char *action_body(const struct action *action)
+char *action_body(const struct action *action, const char *const *devices, size_t count)
 {
-    CLEANUP(cleanup_json) json_t *object = action_object(action, false);
+    json_t *list = json_array();
+    CLEANUP(cleanup_json) json_t *object = NULL;
 
+    for (size_t i = 0; i < count; i++) {
+        (void)json_array_append_new(list, json_string(devices[i]));
+    }
+    object = action_object(action, list);
     return json_write(object);
 }
 
 json_t *action_as_asked(const struct action *action)
 {
-    return action_object(action, true);
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < action->device_count; i++) {
+        (void)json_array_append_new(list, json_string(action->devices[i].asked));
+    }
+    return action_object(action, list);
+}
+
+json_t *action_params(const struct action *action)
+{
+    return json_deep_copy(action->params);
 }
 
 int64_t action_param_integer(const struct action *action, const char *name, int64_t fallback)
@@ -126,19 +141,14 @@ const char *action_param_string(const struct action *action, const char *name)
     return json_string_value(json_object_get(action->params, name));
 }
 
-static json_t *action_object(const struct action *action, bool as_asked)
+static json_t *action_object(const struct action *action, json_t *devices_take)
 {
     json_t *object = json_object();
-    json_t *devices = json_array();
 
-    for (size_t i = 0; i < action->device_count; i++) {
-        const struct action_device *device = &action->devices[i];
-        json_array_append_new(devices, json_string(as_asked ? device->asked : device->canonical));
-    }
     json_object_set_new(object, "types", json_string(action->type->name));
-    json_object_set_new(object, action->kind == DEVICE_ID ? "ids" : "macs", devices);
+    json_object_set_new(object, action->kind == DEVICE_ID ? "ids" : "macs", devices_take);
     if (action->params != NULL) {
-        json_object_set(object, "params", action->params);
+        json_object_set_new(object, "params", action_params(action));
     }
     return object;
 }

@@ -45,11 +45,16 @@ void action_check_params(const struct action_type *type, const json_t *params,
 struct action *action_ref(struct action *action);
 void action_unref(struct action *action);
 
-/* {"types","ids" or "macs","params" if any}: canonical devices for the upstream. Caller frees. */
-char *action_body(const struct action *action);
+/* {"types","ids" or "macs","params" if any} with count devices in canonical form, which may be
+ * those of several actions that only differ in them: what the upstream gets. Caller frees. */
+char *action_body(const struct action *action, const char *const *devices, size_t count);
 
 /* The same object with the devices as asked, for status answers and audit. New reference. */
 json_t *action_as_asked(const struct action *action);
+
+/* A copy of the parameters, or NULL without any. Actions are shared between threads, but references
+ * to one json_t must not be: so nobody takes one of action->params. */
+json_t *action_params(const struct action *action);
 
 /* An integer or string parameter; fallback (or NULL) when it is not there. */
 int64_t action_param_integer(const struct action *action, const char *name, int64_t fallback);

@@ -36,6 +36,18 @@ void policy_decide(const struct policy *policy, const struct action *action, con
     }
 }
 
+json_t *decision_violations(const struct decision *decision)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < decision->violation_count; i++) {
+        const struct violation *violation = &decision->violations[i];
+        (void)json_array_append_new(
+            list, json_pack("{s:s, s:s}", "rule", violation->rule, "detail", violation->detail));
+    }
+    return list;
+}
+
 void decision_done(struct decision *decision)
 {
     drop_violations(decision);

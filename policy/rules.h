@@ -77,6 +77,9 @@ struct decision {
 void policy_decide(const struct policy *policy, const struct action *action, const char *reason,
                    int64_t now_ms, struct decision *ret_decision);
 
+/* [{"rule":…,"detail":…},…]; new reference. */
+json_t *decision_violations(const struct decision *decision);
+
 void decision_done(struct decision *decision);
 
 /* '*' matches any run of characters; everything else itself. Case-sensitive. */

@@ -1,105 +1,341 @@
-/* Scheduler: see scheduler.h. One queue in order of arrival over the budget's slots. */
-#include "policy/scheduler.h"
+/* Scheduler: jobs and calls. See scheduler.h.
+ *
+ * A job that has devices left stands in one place:
+ *   blocked   an earlier request contradicts it for one of its devices (lines.h)
+ *   delayed   it is not to go before some time (scheduler.delayed)
+ *   ready     in its group; and once the group is ripe, in its team's heap too */
+#include "policy/scheduler_priv.h"
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define FIRST_LATENCY_MS 500 /* believed until an answer was seen */
 
-struct team_queue {
-    size_t limit;
-    size_t queued; /* jobs in the queue */
-    size_t held;   /* places given to jobs that are not here yet */
-};
+static void on_clear(struct claim *claim, void *arg);
 
-struct scheduler {
-    struct budget *budget;
-    struct job head; /* ring: head.next goes first */
-    size_t depth;
-    size_t held;
-    int64_t latency_ms; /* moving average of taking a slot to its answer */
-    size_t team_count;
-    struct team_queue teams[];
-};
+static bool delayed_before(const void *a, const void *b)
+{
+    const struct job *one = a;
+    const struct job *other = b;
+
+    return one->not_before_ms != other->not_before_ms ? one->not_before_ms < other->not_before_ms
+                                                      : one->order < other->order;
+}
 
 struct scheduler *scheduler_new(const struct scheduler_options *options)
 {
     struct scheduler *scheduler =
         xcalloc(1, sizeof(*scheduler) + options->team_count * sizeof(scheduler->teams[0]));
 
+    assert(options->max_devices >= 1 && options->linger_ms >= 0);
+    scheduler->options = *options;
     scheduler->budget = budget_new(&options->budget);
-    scheduler->head.next = scheduler->head.previous = &scheduler->head;
+    scheduler->lines = lines_new(on_clear, scheduler);
     scheduler->latency_ms = FIRST_LATENCY_MS;
+    scheduler->devices_fit = 16 * options->max_devices;
+    scheduler->paused_ms = INT64_MIN;
     scheduler->team_count = options->team_count;
+    heap_init(&scheduler->delayed, delayed_before, offsetof(struct job, delay_place));
+    heap_init(&scheduler->lingering, group_ripens_before, offsetof(struct group, linger_place));
+    TAILQ_INIT(&scheduler->idle);
     for (size_t i = 0; i < options->team_count; i++) {
-        scheduler->teams[i].limit = options->queue_limits[i];
+        scheduler->teams[i].options = options->teams[i];
+        heap_init(&scheduler->teams[i].ripe, lane_has_priority, offsetof(struct lane, ripe_place));
     }
+    share_init(scheduler);
     return scheduler;
 }
 
 void scheduler_free(struct scheduler *scheduler)
 {
-    if (scheduler != NULL) {
-        budget_free(scheduler->budget);
-        free(scheduler);
+    struct charge *charge;
+
+    if (scheduler == NULL) {
+        return;
+    }
+    groups_free(scheduler);
+    while ((charge = scheduler->charges) != NULL) {
+        scheduler->charges = charge->next;
+        free(charge);
+    }
+    for (size_t i = 0; i < scheduler->team_count; i++) {
+        heap_done(&scheduler->teams[i].ripe);
+    }
+    heap_done(&scheduler->delayed);
+    heap_done(&scheduler->lingering);
+    lines_free(scheduler->lines);
+    budget_free(scheduler->budget);
+    free(scheduler);
+}
+
+/* ---- Jobs ---- */
+
+void job_place(struct scheduler *scheduler, struct job *job)
+{
+    assert(job->lane_place == 0 && job->delay_place == 0);
+    if (job->left == 0 || job->blocked > 0) {
+        return;
+    }
+    if (job->not_before_ms > scheduler->now_ms) {
+        heap_add(&scheduler->delayed, job);
+    } else {
+        group_add_ready(scheduler, job);
     }
 }
 
-int64_t scheduler_eta_ms(const struct scheduler *scheduler, size_t position, int64_t now_ms)
+/* Takes a job out of wherever it waits. */
+static void job_unplace(struct scheduler *scheduler, struct job *job)
 {
-    return budget_estimate_ms(scheduler->budget, position, scheduler->latency_ms, now_ms) - now_ms +
-           scheduler->latency_ms;
+    if (job->lane_place != 0) {
+        group_remove_ready(scheduler, job);
+    }
+    if (job->delay_place != 0) {
+        heap_remove(&scheduler->delayed, job);
+    }
 }
 
-enum err scheduler_admit(struct scheduler *scheduler, size_t team, int64_t wait_ms, int64_t now_ms,
-                         int64_t *ret_eta_ms)
+static void on_clear(struct claim *claim, void *arg)
 {
-    struct team_queue *queue = &scheduler->teams[team];
+    struct job *job = claim->owner;
 
-    if (queue->queued + queue->held >= queue->limit) {
-        *ret_eta_ms = scheduler_eta_ms(scheduler, 0, now_ms) - scheduler->latency_ms;
-        return ERR_FULL;
+    assert(job->blocked > 0);
+    job->blocked--;
+    if (job->blocked == 0) {
+        job_place(arg, job);
     }
-    *ret_eta_ms = scheduler_eta_ms(scheduler, scheduler->depth + scheduler->held, now_ms);
-    if (wait_ms >= 0 && *ret_eta_ms > wait_ms) {
-        return ERR_UNAVAILABLE;
-    }
-    queue->held++;
-    scheduler->held++;
-    return OK;
 }
 
-static void insert(struct scheduler *scheduler, struct job *job, struct job *after)
+static void enter_lines(struct scheduler *scheduler, struct job *job)
 {
-    job->previous = after;
-    job->next = after->next;
-    after->next->previous = job;
-    after->next = job;
+    const struct action *action = job->action;
+    char space = action->kind == DEVICE_MAC ? 'm' : 'i';
+
+    job->claims = xcalloc(action->device_count, sizeof(*job->claims));
+    for (size_t i = 0; i < action->device_count; i++) {
+        job->claims[i].owner = job;
+        job->claims[i].kind = job->group;
+        if (!lines_enter(scheduler->lines, &job->claims[i], space, action->devices[i].canonical)) {
+            job->blocked++;
+        }
+    }
+}
+
+void scheduler_restore_job(struct scheduler *scheduler, struct job *job, int64_t now_ms)
+{
+    struct team_queue *team = &scheduler->teams[job->team];
+
+    assert(job->team < scheduler->team_count && job->action->device_count > 0);
+    scheduler->now_ms = now_ms;
+    job->order = ++scheduler->last_order;
+    job->left = job->action->device_count;
+    job->given = xcalloc(job->left, sizeof(*job->given));
+    job->not_before_ms = INT64_MIN;
+    job->departed = team->departed;
+    job->ahead = team->queued;
+    job->group = group_get(scheduler, job->action);
+    group_arrived(scheduler, job->group);
+    team->queued++;
     scheduler->depth++;
-    scheduler->teams[job->team].queued++;
+    enter_lines(scheduler, job);
+    job_place(scheduler, job);
 }
 
-void scheduler_leave(struct scheduler *scheduler, size_t team)
+void scheduler_add(struct scheduler *scheduler, struct job *job, int64_t now_ms)
 {
-    assert(scheduler->teams[team].held > 0);
+    scheduler_restore_job(scheduler, job, now_ms);
+    scheduler_leave(scheduler, job->team, job->action);
+}
+
+void scheduler_leave(struct scheduler *scheduler, size_t team, const struct action *action)
+{
+    struct group *group = group_find(scheduler, action);
+
+    assert(scheduler->teams[team].held > 0 && group->held >= action->device_count);
     scheduler->teams[team].held--;
-    scheduler->held--;
+    group->held -= action->device_count;
+    group_changed(scheduler, group);
+    group_leave(scheduler, group);
 }
 
-void scheduler_restore_job(struct scheduler *scheduler, struct job *job, size_t team,
-                           int64_t now_ms)
+bool scheduler_untouched(const struct job *job)
 {
-    assert(team < scheduler->team_count);
-    job->team = team;
-    job->queued_ms = now_ms;
-    insert(scheduler, job, scheduler->head.previous);
+    return job->left == job->action->device_count;
 }
 
-void scheduler_add(struct scheduler *scheduler, struct job *job, size_t team, int64_t now_ms)
+void scheduler_end(struct scheduler *scheduler, struct job *job, int64_t now_ms)
 {
-    scheduler_leave(scheduler, team);
-    scheduler_restore_job(scheduler, job, team, now_ms);
+    scheduler->now_ms = now_ms;
+    job_unplace(scheduler, job);
+    if (job->left > 0) {
+        scheduler->teams[job->team].queued--;
+        scheduler->teams[job->team].departed++;
+        scheduler->depth--;
+        job->left = 0;
+    }
+    for (size_t i = 0; i < job->action->device_count; i++) {
+        lines_leave(scheduler->lines, &job->claims[i]);
+    }
+    group_leave(scheduler, job->group);
+    free(job->claims);
+    free(job->given);
+    job->claims = NULL;
+    job->given = NULL;
 }
+
+/* ---- Calls ---- */
+
+static void release_delayed(struct scheduler *scheduler)
+{
+    struct job *job;
+
+    while ((job = heap_first(&scheduler->delayed)) != NULL &&
+           job->not_before_ms <= scheduler->now_ms) {
+        heap_remove(&scheduler->delayed, job);
+        job_place(scheduler, job);
+    }
+}
+
+/* Brings everything that depends on time up to now. */
+static void advance(struct scheduler *scheduler, int64_t now_ms)
+{
+    scheduler->now_ms = now_ms;
+    share_expire(scheduler);
+    release_delayed(scheduler);
+    groups_ripen(scheduler);
+    groups_forget_idle(scheduler, now_ms - scheduler->options.budget.window_ms);
+}
+
+struct batch *scheduler_next(struct scheduler *scheduler, int64_t now_ms)
+{
+    struct batch *batch;
+    size_t free_slots;
+    size_t team;
+
+    advance(scheduler, now_ms);
+    free_slots = budget_free_slots(scheduler->budget, now_ms);
+    if (free_slots == 0 || now_ms < scheduler->paused_ms) {
+        return NULL;
+    }
+    team = share_choose_team(scheduler, free_slots);
+    if (team == SIZE_MAX) {
+        return NULL;
+    }
+    batch = batch_make(scheduler, lane_first(heap_first(&scheduler->teams[team].ripe)));
+    batch->slot = budget_take(scheduler->budget, now_ms);
+    assert(batch->slot >= 0);
+    batch->taken_ms = now_ms;
+    batch->taken_count = ++scheduler->book_count;
+    scheduler->taken_count++;
+    batch->free_then = free_slots - 1;
+    share_charge(scheduler, batch, team);
+    estimate_learn(scheduler, batch);
+    if (!batch->parts[0].job->alone) {
+        group_sent(scheduler, batch->group, batch->part_count);
+    }
+    return batch;
+}
+
+void scheduler_answered(struct scheduler *scheduler, struct batch *batch, int64_t now_ms)
+{
+    scheduler->now_ms = now_ms;
+    budget_answered(scheduler->budget, batch->slot, now_ms);
+    share_release_at(scheduler, batch, now_ms + scheduler->options.budget.window_ms);
+    scheduler->latency_ms = (7 * scheduler->latency_ms + (now_ms - batch->taken_ms)) / 8;
+}
+
+void scheduler_unanswered(struct scheduler *scheduler, struct batch *batch, int64_t counted_ms,
+                          int64_t now_ms)
+{
+    scheduler->now_ms = now_ms;
+    budget_answered(scheduler->budget, batch->slot, counted_ms);
+    share_release_at(scheduler, batch, counted_ms + scheduler->options.budget.window_ms);
+}
+
+void scheduler_give_back(struct scheduler *scheduler, struct batch *batch, int64_t now_ms)
+{
+    scheduler->now_ms = now_ms;
+    budget_give_back(scheduler->budget, batch->slot);
+    share_refund(scheduler, batch);
+}
+
+void scheduler_back(struct scheduler *scheduler, const struct batch_part *part,
+                    int64_t not_before_ms, bool alone, int64_t now_ms)
+{
+    struct job *job = part->job;
+
+    scheduler->now_ms = now_ms;
+    job_unplace(scheduler, job);
+    if (job->left == 0) {
+        scheduler->teams[job->team].queued++;
+        scheduler->teams[job->team].departed--;
+        scheduler->depth++;
+    }
+    for (size_t i = 0; i < part->count; i++) {
+        job->given[part->devices[i]] = 0;
+    }
+    job->left += part->count;
+    job->not_before_ms = not_before_ms;
+    job->alone = job->alone || alone;
+    job_place(scheduler, job);
+}
+
+/* The earlier of two times, of which -1 means never. */
+static int64_t earlier(int64_t a, int64_t b)
+{
+    if (a < 0 || b < 0) {
+        return a < 0 ? b : a;
+    }
+    return a < b ? a : b;
+}
+
+/* When the jobs that are ripe may go: -1 is not before a call was answered. */
+static int64_t ripe_wake_ms(const struct scheduler *scheduler)
+{
+    const struct charge *charge = scheduler->charges;
+    int64_t now_ms = scheduler->now_ms;
+    size_t free_slots = budget_free_slots(scheduler->budget, now_ms);
+    int64_t wake;
+
+    if (now_ms < scheduler->paused_ms) {
+        return scheduler->paused_ms;
+    }
+    if (free_slots == 0) {
+        return budget_next_free_ms(scheduler->budget, now_ms);
+    }
+    if (share_choose_team(scheduler, free_slots) != SIZE_MAX) {
+        return now_ms;
+    }
+    /* Held up by reservations or maxima: until one more slot comes free, or a team's shares do. */
+    wake = charge != NULL ? charge->free_ms : -1;
+    if (free_slots < scheduler->options.budget.requests) {
+        wake = earlier(wake, budget_estimate_ms(scheduler->budget, free_slots,
+                                                scheduler->options.budget.timeout_ms, now_ms));
+    }
+    return wake;
+}
+
+int64_t scheduler_wake_ms(struct scheduler *scheduler, int64_t now_ms)
+{
+    const struct group *lingering;
+    const struct job *delayed;
+    int64_t wake = -1;
+    bool ripe = false;
+
+    advance(scheduler, now_ms);
+    for (size_t i = 0; i < scheduler->team_count; i++) {
+        ripe = ripe || scheduler->teams[i].ripe.count > 0;
+    }
+    if (ripe) {
+        wake = ripe_wake_ms(scheduler);
+    }
+    lingering = heap_first(&scheduler->lingering);
+    delayed = heap_first(&scheduler->delayed);
+    wake = earlier(wake, lingering != NULL ? lingering->ripe_ms : -1);
+    return earlier(wake, delayed != NULL ? delayed->not_before_ms : -1);
+}
+
+/* ---- The book ---- */
 
 void scheduler_restore_call(struct scheduler *scheduler, int64_t taken_ms, int64_t answered_ms,
                             int64_t now_ms)
@@ -107,77 +343,41 @@ void scheduler_restore_call(struct scheduler *scheduler, int64_t taken_ms, int64
     budget_restore(scheduler->budget, taken_ms, answered_ms, now_ms);
 }
 
-struct job *scheduler_next(struct scheduler *scheduler, int64_t now_ms, int64_t *ret_slot)
+void scheduler_pause(struct scheduler *scheduler, int64_t until_ms)
 {
-    struct job *job = scheduler->head.next;
+    scheduler->paused_ms = until_ms > scheduler->paused_ms ? until_ms : scheduler->paused_ms;
+}
+
+/* The upstream counted this call and, of ours, at most those taken before it that were still in
+ * the book and those taken since. What it counts beyond them is not ours. Slots taken out since
+ * stand for calls of others that it counted too: those are not taken out twice. */
+size_t scheduler_learn(struct scheduler *scheduler, const struct batch *batch, int64_t remaining,
+                       int64_t now_ms)
+{
+    int64_t since = (int64_t)(scheduler->book_count - batch->taken_count);
+    int64_t foreign = (int64_t)batch->free_then - since - remaining;
+    size_t taken = 0;
     int64_t slot;
 
-    if (job == &scheduler->head) {
-        return NULL;
+    if (remaining < 0) {
+        return 0;
     }
-    slot = budget_take(scheduler->budget, now_ms);
-    if (slot < 0) {
-        return NULL;
+    for (; foreign > 0 && (slot = budget_take(scheduler->budget, now_ms)) >= 0; foreign--) {
+        budget_answered(scheduler->budget, slot, now_ms);
+        taken++;
     }
-    scheduler_remove(scheduler, job);
-    *ret_slot = slot;
-    return job;
+    scheduler->book_count += taken;
+    return taken;
 }
 
-void scheduler_return(struct scheduler *scheduler, struct job *job)
+const struct budget *scheduler_budget(const struct scheduler *scheduler)
 {
-    insert(scheduler, job, &scheduler->head);
+    return scheduler->budget;
 }
 
-void scheduler_remove(struct scheduler *scheduler, struct job *job)
+int64_t scheduler_latency_ms(const struct scheduler *scheduler)
 {
-    job->previous->next = job->next;
-    job->next->previous = job->previous;
-    job->next = job->previous = NULL;
-    scheduler->depth--;
-    scheduler->teams[job->team].queued--;
-}
-
-void scheduler_each(struct scheduler *scheduler, void (*each)(struct job *job, void *arg),
-                    void *arg)
-{
-    struct job *next;
-
-    for (struct job *job = scheduler->head.next; job != &scheduler->head; job = next) {
-        next = job->next;
-        each(job, arg);
-    }
-}
-
-void scheduler_answered(struct scheduler *scheduler, int64_t slot, int64_t taken_ms, int64_t now_ms)
-{
-    budget_answered(scheduler->budget, slot, now_ms);
-    scheduler->latency_ms = (7 * scheduler->latency_ms + (now_ms - taken_ms)) / 8;
-}
-
-void scheduler_unanswered(struct scheduler *scheduler, int64_t slot, int64_t counted_ms)
-{
-    budget_answered(scheduler->budget, slot, counted_ms);
-}
-
-void scheduler_give_back(struct scheduler *scheduler, int64_t slot)
-{
-    budget_give_back(scheduler->budget, slot);
-}
-
-int64_t scheduler_wake_ms(const struct scheduler *scheduler, int64_t now_ms)
-{
-    return scheduler->depth > 0 ? budget_next_free_ms(scheduler->budget, now_ms) : -1;
-}
-
-size_t scheduler_position(const struct scheduler *scheduler, const struct job *job)
-{
-    size_t position = 0;
-
-    for (const struct job *at = job->previous; at != &scheduler->head; at = at->previous) {
-        position++;
-    }
-    return position;
+    return scheduler->latency_ms;
 }
 
 size_t scheduler_team_depth(const struct scheduler *scheduler, size_t team)
@@ -188,9 +388,4 @@ size_t scheduler_team_depth(const struct scheduler *scheduler, size_t team)
 size_t scheduler_depth(const struct scheduler *scheduler)
 {
     return scheduler->depth;
-}
-
-const struct budget *scheduler_budget(const struct scheduler *scheduler)
-{
-    return scheduler->budget;
 }

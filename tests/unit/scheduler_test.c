@@ -1,217 +1,592 @@
-/* Tests of the scheduler on a virtual clock: order, places, estimates; and by random schedules
- * that nothing is lost and no slot that could be used stays idle. */
+/* Tests of the scheduler by example, on a virtual clock. Random schedules: scheduler_sim_test.c;
+ * what it promises in numbers: scheduler_bars_test.c. */
 #include "policy/scheduler.h"
 
+#include "common/memory.h"
+
+#include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 /* cmocka needs the headers above first */
 #include <cmocka.h>
 
 #define WINDOW_MS  60000
 #define TIMEOUT_MS 30000
 
-static struct scheduler *new_scheduler(size_t requests, size_t limit)
-{
-    const size_t limits[] = {limit, limit};
-    struct scheduler_options options = {
-        .budget = {.requests = requests, .window_ms = WINDOW_MS, .timeout_ms = TIMEOUT_MS},
-        .team_count = 2,
-        .queue_limits = limits,
-    };
+struct world {
+    struct scheduler *scheduler;
+    struct scheduler_team teams[3];
+};
 
-    return scheduler_new(&options);
+static struct world new_world(size_t requests, size_t max_devices, int64_t linger_ms)
+{
+    struct world world = {0};
+
+    for (size_t i = 0; i < ARRAY_LEN(world.teams); i++) {
+        world.teams[i] =
+            (struct scheduler_team){.weight = 1, .max = (int64_t)requests, .queue_limit = 100};
+    }
+    world.scheduler = scheduler_new(&(struct scheduler_options){
+        .budget = {.requests = requests, .window_ms = WINDOW_MS, .timeout_ms = TIMEOUT_MS},
+        .max_devices = max_devices,
+        .linger_ms = linger_ms,
+        .team_count = ARRAY_LEN(world.teams),
+        .teams = world.teams});
+    return world;
 }
 
-static void add(struct scheduler *scheduler, struct job *job, size_t team, int64_t now)
+/* The same with other teams. */
+static void set_teams(struct world *world, size_t requests, const struct scheduler_team *teams)
 {
+    scheduler_free(world->scheduler);
+    world->scheduler = scheduler_new(&(struct scheduler_options){
+        .budget = {.requests = requests, .window_ms = WINDOW_MS, .timeout_ms = TIMEOUT_MS},
+        .max_devices = 100,
+        .team_count = 2,
+        .teams = teams});
+}
+
+/* Devices as in "a b c". exempt_time < 0: none. */
+static struct action *action_of(const char *name, int exempt_time, const char *devices)
+{
+    CLEANUP(cleanup_free) char *copy = xstrdup(devices);
+    struct action *action = xcalloc(1, sizeof(*action));
+    char *rest = NULL;
+
+    action->type = action_type_find(name);
+    action->params = exempt_time < 0 ? NULL : json_pack("{s:i}", "exempt_time", exempt_time);
+    action->devices = xcalloc(strlen(devices) + 1, sizeof(*action->devices));
+    for (char *one = strtok_r(copy, " ", &rest); one != NULL; one = strtok_r(NULL, " ", &rest)) {
+        action->devices[action->device_count].asked = xstrdup(one);
+        action->devices[action->device_count].canonical =
+            action->devices[action->device_count].asked;
+        action->device_count++;
+    }
+    return action;
+}
+
+static void free_action(const struct action *action)
+{
+    struct action *own = (struct action *)(uintptr_t)action;
+
+    for (size_t i = 0; i < own->device_count; i++) {
+        free(own->devices[i].asked);
+    }
+    free(own->devices);
+    json_decref(own->params);
+    free(own);
+}
+
+static struct job *add(struct world *world, size_t team, int64_t now, int exempt_time,
+                       const char *devices)
+{
+    struct job *job = xcalloc(1, sizeof(*job));
     int64_t eta;
 
-    assert_int_equal(scheduler_admit(scheduler, team, -1, now, &eta), OK);
-    scheduler_add(scheduler, job, team, now);
+    job->action = action_of("exempt", exempt_time, devices);
+    job->team = team;
+    job->priority = 3;
+    assert_int_equal(scheduler_admit(world->scheduler, team, job->action, -1, now, &eta), OK);
+    scheduler_add(world->scheduler, job, now);
+    return job;
 }
 
-static void test_first_come_first_served(void **state)
+static void end(struct world *world, struct job *job, int64_t now)
 {
-    struct scheduler *scheduler = new_scheduler(2, 10);
-    struct job jobs[3] = {0};
-    int64_t slot[2];
+    scheduler_end(world->scheduler, job, now);
+    free_action(job->action);
+    free(job);
+}
+
+/* The next call is of that job alone, or first; answers it and ends the job. */
+static void expect(struct world *world, const struct job *job, int64_t now)
+{
+    struct batch *batch = scheduler_next(world->scheduler, now);
+
+    assert_non_null(batch);
+    assert_ptr_equal(batch->parts[0].job, job);
+    scheduler_answered(world->scheduler, batch, now);
+    for (size_t i = 0; i < batch->part_count; i++) {
+        if (batch->parts[i].job->left == 0) {
+            end(world, batch->parts[i].job, now);
+        }
+    }
+    batch_free(batch);
+}
+
+static void expect_none(struct world *world, int64_t now)
+{
+    assert_null(scheduler_next(world->scheduler, now));
+}
+
+/* ---- Merging and splitting ---- */
+
+static void test_a_device_asked_twice_goes_once(void **state)
+{
+    struct world world = new_world(10, 100, 0);
+    struct job *one = add(&world, 0, 0, 24, "a b");
+    struct job *other = add(&world, 1, 0, 24, "c b d");
+    struct job *alien = add(&world, 1, 0, 25, "e");
+    struct batch *batch = scheduler_next(world.scheduler, 0);
+
+    (void)state;
+    assert_int_equal(batch->part_count, 2);
+    assert_int_equal(batch->device_count, 4);
+    assert_ptr_equal(batch->parts[0].job, one);
+    assert_ptr_equal(batch->parts[1].job, other);
+    assert_int_equal(batch->parts[1].count, 3);
+    assert_string_equal(batch->devices[batch->parts[0].places[1]], "b");
+    assert_int_equal(batch->parts[0].places[1], batch->parts[1].places[1]);
+    assert_int_equal(batch->parts[0].share + batch->parts[1].share, SCHEDULER_SHARE);
+    assert_true(batch->parts[1].share == SCHEDULER_SHARE * 3 / 5);
+    assert_int_equal(scheduler_depth(world.scheduler), 1);
+    scheduler_answered(world.scheduler, batch, 0);
+    batch_free(batch);
+    end(&world, one, 0);
+    end(&world, other, 0);
+    expect(&world, alien, 0);
+    expect_none(&world, 0);
+    scheduler_free(world.scheduler);
+}
+
+static void test_a_large_request_is_split(void **state)
+{
+    struct world world = new_world(10, 2, 0);
+    struct job *large = add(&world, 0, 0, -1, "a b c d e");
+    struct job *small = add(&world, 1, 0, -1, "f");
+    struct batch *batches[3];
+
+    (void)state;
+    assert_true(scheduler_untouched(large));
+    for (size_t i = 0; i < 3; i++) {
+        batches[i] = scheduler_next(world.scheduler, 0);
+        assert_int_equal(batches[i]->device_count, 2);
+        assert_false(scheduler_untouched(large));
+    }
+    assert_int_equal(large->left, 0);
+    assert_int_equal(small->left, 0);
+    expect_none(&world, 0);
+    for (size_t i = 0; i < 3; i++) {
+        scheduler_answered(world.scheduler, batches[i], 100);
+        batch_free(batches[i]);
+    }
+    end(&world, large, 100);
+    end(&world, small, 100);
+    scheduler_free(world.scheduler);
+}
+
+static void test_what_does_not_fit_goes_next(void **state)
+{
+    struct world world = new_world(10, 3, 0);
+    struct job *first = add(&world, 0, 0, -1, "a b");
+    struct job *wide = add(&world, 0, 0, -1, "c d");
+    struct job *slim = add(&world, 0, 0, -1, "e");
+    struct batch *batch = scheduler_next(world.scheduler, 0);
+
+    (void)state;
+    assert_int_equal(batch->part_count, 2);
+    assert_ptr_equal(batch->parts[1].job, slim);
+    scheduler_answered(world.scheduler, batch, 0);
+    batch_free(batch);
+    end(&world, first, 0);
+    end(&world, slim, 0);
+    expect(&world, wide, 0);
+    scheduler_free(world.scheduler);
+}
+
+static void test_back_alone(void **state)
+{
+    struct world world = new_world(10, 100, 1000);
+    struct job *jobs[3];
+    struct batch *batch;
 
     (void)state;
     for (size_t i = 0; i < 3; i++) {
-        add(scheduler, &jobs[i], i % 2, 0);
+        static const char *const names[] = {"a", "b", "c"};
+        jobs[i] = add(&world, i, 0, -1, names[i]);
     }
-    assert_int_equal(scheduler_position(scheduler, &jobs[2]), 2);
-    assert_int_equal(scheduler_team_depth(scheduler, 0), 2);
-    assert_ptr_equal(scheduler_next(scheduler, 0, &slot[0]), &jobs[0]);
-    assert_ptr_equal(scheduler_next(scheduler, 0, &slot[1]), &jobs[1]);
-    assert_null(scheduler_next(scheduler, 0, &slot[0]));
-    assert_true(scheduler_wake_ms(scheduler, 0) == TIMEOUT_MS + WINDOW_MS);
-    scheduler_answered(scheduler, slot[0], 0, 500);
-    assert_true(scheduler_wake_ms(scheduler, 500) == 500 + WINDOW_MS);
-    assert_null(scheduler_next(scheduler, 499 + WINDOW_MS, &slot[0]));
-    assert_ptr_equal(scheduler_next(scheduler, 500 + WINDOW_MS, &slot[0]), &jobs[2]);
-    assert_true(scheduler_wake_ms(scheduler, 500 + WINDOW_MS) == -1);
-    scheduler_free(scheduler);
+    batch = scheduler_next(world.scheduler, 0);
+    assert_int_equal(batch->part_count, 3); /* all of one instant */
+    scheduler_answered(world.scheduler, batch, 100);
+    for (size_t i = 0; i < 3; i++) {
+        scheduler_back(world.scheduler, &batch->parts[i], INT64_MIN, true, 100);
+        assert_true(scheduler_untouched(jobs[i]));
+    }
+    batch_free(batch);
+    assert_int_equal(scheduler_depth(world.scheduler), 3);
+    for (size_t i = 0; i < 3; i++) { /* alone, and without lingering */
+        batch = scheduler_next(world.scheduler, 100);
+        assert_non_null(batch);
+        assert_int_equal(batch->part_count, 1);
+        scheduler_answered(world.scheduler, batch, 100);
+        end(&world, batch->parts[0].job, 100);
+        batch_free(batch);
+    }
+    expect_none(&world, 100);
+    scheduler_free(world.scheduler);
 }
 
-static void test_a_returned_job_goes_first(void **state)
+static void test_back_later(void **state)
 {
-    struct scheduler *scheduler = new_scheduler(2, 10);
-    struct job jobs[2] = {0};
-    int64_t slot;
+    struct world world = new_world(10, 100, 0);
+    struct job *job = add(&world, 0, 0, -1, "a");
+    struct batch *batch = scheduler_next(world.scheduler, 0);
 
     (void)state;
-    add(scheduler, &jobs[0], 0, 0);
-    add(scheduler, &jobs[1], 0, 0);
-    assert_ptr_equal(scheduler_next(scheduler, 0, &slot), &jobs[0]);
-    scheduler_give_back(scheduler, slot);
-    scheduler_return(scheduler, &jobs[0]);
-    assert_ptr_equal(scheduler_next(scheduler, 0, &slot), &jobs[0]);
-    assert_ptr_equal(scheduler_next(scheduler, 0, &slot), &jobs[1]);
-    scheduler_free(scheduler);
+    scheduler_give_back(world.scheduler, batch, 50);
+    scheduler_back(world.scheduler, &batch->parts[0], 2000, false, 50);
+    batch_free(batch);
+    assert_int_equal(budget_free_slots(scheduler_budget(world.scheduler), 50), 10);
+    assert_true(scheduler_team_used(world.scheduler, 0, 50) == 0);
+    assert_true(scheduler_wake_ms(world.scheduler, 50) == 2000);
+    expect_none(&world, 1999);
+    expect(&world, job, 2000);
+    scheduler_free(world.scheduler);
 }
+
+static void test_contradicting_requests_keep_their_order(void **state)
+{
+    struct world world = new_world(10, 100, 0);
+    struct job *first = add(&world, 0, 0, 1, "a b");
+    struct job *second = add(&world, 1, 0, 2, "b");
+    struct job *third = add(&world, 2, 0, 1, "b c");
+    struct batch *batch = scheduler_next(world.scheduler, 0);
+
+    (void)state;
+    assert_int_equal(batch->part_count, 1);
+    expect_none(&world, 0);
+    scheduler_answered(world.scheduler, batch, 300);
+    batch_free(batch);
+    expect_none(&world, 300); /* answered, and not yet ended */
+    end(&world, first, 300);
+    expect(&world, second, 300);
+    expect(&world, third, 300);
+    scheduler_free(world.scheduler);
+}
+
+/* ---- Whose turn it is ---- */
+
+static void test_urgency_counts_inside_a_team(void **state)
+{
+    struct world world = new_world(10, 100, 0);
+    struct job *slow = add(&world, 0, 0, 1, "a");
+    struct job *urgent = xcalloc(1, sizeof(*urgent));
+    struct job *other = add(&world, 1, 0, 3, "c");
+
+    (void)state;
+    *urgent = (struct job){.action = action_of("exempt", 2, "b"), .team = 0, .priority = 0};
+    scheduler_restore_job(world.scheduler, urgent, 0);
+    expect(&world, other, 0); /* its team is not behind, and it came before */
+    expect(&world, urgent, 0);
+    expect(&world, slow, 0);
+    scheduler_free(world.scheduler);
+}
+
+static void test_reserved_slots_are_kept(void **state)
+{
+    const struct scheduler_team teams[] = {
+        {.weight = 1, .max = 3, .queue_limit = 10},
+        {.weight = 1, .reserved = 1, .max = 3, .queue_limit = 10}};
+    struct world world = new_world(3, 100, 0);
+    struct job *jobs[3];
+    struct job *other;
+
+    (void)state;
+    set_teams(&world, 3, teams);
+    for (size_t i = 0; i < 3; i++) {
+        jobs[i] = add(&world, 0, 0, (int)i, "a");
+        if (i < 2) {
+            expect(&world, jobs[i], 0);
+        }
+    }
+    expect_none(&world, 0);
+    assert_true(scheduler_wake_ms(world.scheduler, 0) == WINDOW_MS);
+    other = add(&world, 1, 0, 9, "b");
+    expect(&world, other, 0);
+    expect(&world, jobs[2], WINDOW_MS);
+    scheduler_free(world.scheduler);
+}
+
+static void test_a_slot_of_before_a_restart_wakes(void **state)
+{
+    const struct scheduler_team teams[] = {
+        {.weight = 1, .max = 2, .queue_limit = 10},
+        {.weight = 1, .reserved = 1, .max = 2, .queue_limit = 10}};
+    struct world world = new_world(2, 100, 0);
+    struct job *job;
+
+    (void)state;
+    set_teams(&world, 2, teams);
+    scheduler_restore_call(world.scheduler, 1000, 1500, 5000);
+    job = add(&world, 0, 5000, -1, "a");
+    expect_none(&world, 5000); /* the free slot is reserved, the other one held */
+    assert_true(scheduler_wake_ms(world.scheduler, 5000) == 1500 + WINDOW_MS);
+    expect(&world, job, 1500 + WINDOW_MS);
+    scheduler_free(world.scheduler);
+}
+
+static void test_no_team_exceeds_its_maximum(void **state)
+{
+    const struct scheduler_team teams[] = {{.weight = 1, .max = 1, .queue_limit = 100},
+                                           {.weight = 1, .max = 5, .queue_limit = 100}};
+    struct world world = new_world(5, 100, 0);
+    struct job *capped;
+    struct job *more[40];
+    struct job *company;
+    struct batch *batch;
+
+    (void)state;
+    set_teams(&world, 5, teams);
+    capped = add(&world, 0, 0, 1, "a");
+    expect(&world, capped, 0);
+    for (size_t i = 0; i < 40; i++) {
+        CLEANUP(cleanup_free) char *name = xasprintf("d%zu", i);
+        more[i] = add(&world, 0, 0, 2, name);
+    }
+    expect_none(&world, 0);
+    company = add(&world, 1, 0, 2, "x");
+    (void)add(&world, 1, 0, 2, "y");
+    batch = scheduler_next(world.scheduler, 0);
+    assert_int_equal(batch->part_count, 2); /* both of the other team, past all of the first */
+    assert_ptr_equal(batch->parts[0].job, company);
+    scheduler_answered(world.scheduler, batch, 0);
+    for (size_t i = 0; i < 2; i++) {
+        end(&world, batch->parts[i].job, 0);
+    }
+    batch_free(batch);
+    expect_none(&world, WINDOW_MS - 1);
+    expect(&world, more[0], WINDOW_MS);
+    expect_none(&world, WINDOW_MS);
+    assert_int_equal(scheduler_depth(world.scheduler), 0);
+    scheduler_free(world.scheduler);
+}
+
+static void test_given_back_is_not_charged(void **state)
+{
+    struct world world = new_world(10, 100, 0);
+    struct job *mine = add(&world, 0, 0, 1, "a");
+    struct batch *batch = scheduler_next(world.scheduler, 0);
+    struct job *other = add(&world, 1, 0, 2, "b");
+
+    (void)state;
+    scheduler_give_back(world.scheduler, batch, 0);
+    scheduler_back(world.scheduler, &batch->parts[0], INT64_MIN, false, 0);
+    batch_free(batch);
+    expect(&world, mine, 0); /* in its old place, before the other team's */
+    expect(&world, other, 0);
+    scheduler_free(world.scheduler);
+}
+
+/* ---- Places, waiting ---- */
 
 static void test_places_are_bounded_for_each_team(void **state)
 {
-    struct scheduler *scheduler = new_scheduler(1, 2);
-    struct job jobs[2] = {0};
+    const struct scheduler_team teams[] = {{.weight = 1, .max = 5, .queue_limit = 2},
+                                           {.weight = 1, .max = 5, .queue_limit = 2}};
+    struct world world = new_world(5, 100, 0);
+    struct action *action = action_of("delete", -1, "a");
+    struct job *jobs[2];
     int64_t eta;
+    bool would_share;
 
     (void)state;
-    assert_int_equal(scheduler_admit(scheduler, 0, -1, 0, &eta), OK);
-    assert_int_equal(scheduler_admit(scheduler, 0, -1, 0, &eta), OK);
-    assert_int_equal(scheduler_admit(scheduler, 0, -1, 0, &eta), ERR_FULL);
-    assert_int_equal(scheduler_admit(scheduler, 1, -1, 0, &eta), OK);
-    scheduler_leave(scheduler, 0);
-    assert_int_equal(scheduler_admit(scheduler, 0, -1, 0, &eta), OK);
-    scheduler_add(scheduler, &jobs[0], 0, 0);
-    scheduler_add(scheduler, &jobs[1], 0, 0);
-    assert_int_equal(scheduler_admit(scheduler, 0, -1, 0, &eta), ERR_FULL);
-    scheduler_remove(scheduler, &jobs[0]);
-    assert_int_equal(scheduler_admit(scheduler, 0, -1, 0, &eta), OK);
-    scheduler_free(scheduler);
+    set_teams(&world, 5, teams);
+    jobs[0] = add(&world, 0, 0, 1, "a");
+    assert_int_equal(scheduler_admit(world.scheduler, 0, action, -1, 0, &eta), OK);
+    assert_int_equal(scheduler_admit(world.scheduler, 0, action, -1, 0, &eta), ERR_FULL);
+    assert_int_equal(scheduler_ask(world.scheduler, 1, action, -1, 0, &eta, &would_share), OK);
+    assert_true(would_share);
+    scheduler_leave(world.scheduler, 0, action);
+    assert_int_equal(scheduler_ask(world.scheduler, 1, action, -1, 0, &eta, &would_share), OK);
+    assert_false(would_share);
+    jobs[1] = add(&world, 0, 0, 1, "b");
+    assert_int_equal(scheduler_team_depth(world.scheduler, 0), 2);
+    assert_int_equal(scheduler_admit(world.scheduler, 0, action, -1, 0, &eta), ERR_FULL);
+    end(&world, jobs[1], 0);
+    assert_int_equal(scheduler_ask(world.scheduler, 0, action, -1, 0, &eta, &would_share), OK);
+    expect(&world, jobs[0], 0);
+    free_action(action);
+    scheduler_free(world.scheduler);
 }
 
 static void test_who_would_wait_too_long_is_not_admitted(void **state)
 {
-    struct scheduler *scheduler = new_scheduler(1, 10);
-    struct job jobs[2] = {0};
+    struct world world = new_world(1, 100, 0);
+    struct action *action = action_of("delete", -1, "a");
+    struct job *job = add(&world, 0, 0, 1, "a");
     int64_t eta = 0;
-    int64_t slot;
 
     (void)state;
-    add(scheduler, &jobs[0], 0, 0);
-    assert_ptr_equal(scheduler_next(scheduler, 0, &slot), &jobs[0]);
-    scheduler_answered(scheduler, slot, 0, 400);
-    assert_int_equal(scheduler_admit(scheduler, 0, 30000, 1000, &eta), ERR_UNAVAILABLE);
-    assert_in_range(eta, 400 + WINDOW_MS - 1000, 400 + WINDOW_MS - 1000 + 1000);
-    assert_int_equal(scheduler_admit(scheduler, 0, eta, 1000, &eta), OK);
-    assert_int_equal(scheduler_admit(scheduler, 0, eta, 1000, &eta), ERR_UNAVAILABLE);
-    assert_true(eta > 2 * WINDOW_MS - 1000); /* the place that is held goes first */
-    scheduler_free(scheduler);
+    expect(&world, job, 0);
+    assert_int_equal(scheduler_admit(world.scheduler, 0, action, 30000, 1000, &eta),
+                     ERR_UNAVAILABLE);
+    assert_in_range(eta, WINDOW_MS - 1000, WINDOW_MS);
+    assert_int_equal(scheduler_admit(world.scheduler, 0, action, eta, 1000, &eta), OK);
+    scheduler_leave(world.scheduler, 0, action);
+    free_action(action);
+    scheduler_free(world.scheduler);
 }
 
-/* ---- Random schedules ---- */
-
-#define JOBS 400
-
-struct flying {
-    struct job *job;
-    int64_t slot;
-    int64_t taken_ms;
-    int64_t answer_ms;
-};
-
-struct world {
-    struct scheduler *scheduler;
-    struct job jobs[JOBS];
-    int done[JOBS];
-    struct flying flying[JOBS];
-    size_t flying_count;
-    size_t added;
-    size_t ended;
-    int64_t now;
-};
-
-static void answer_due(struct world *world)
+static void test_positions(void **state)
 {
-    for (size_t i = 0; i < world->flying_count;) {
-        struct flying call = world->flying[i];
-        if (call.answer_ms > world->now) {
-            i++;
-            continue;
-        }
-        world->flying[i] = world->flying[--world->flying_count];
-        if (rand() % 8 == 0) { /* nothing was applied: it goes again */
-            scheduler_answered(world->scheduler, call.slot, call.taken_ms, world->now);
-            scheduler_return(world->scheduler, call.job);
-        } else {
-            scheduler_answered(world->scheduler, call.slot, call.taken_ms, world->now);
-            world->done[call.job - world->jobs]++;
-            world->ended++;
-        }
+    struct world world = new_world(1, 100, 0);
+    struct job *jobs[4];
+    struct batch *batch;
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        jobs[i] = add(&world, 0, 0, (int)i, "a");
+        assert_int_equal(scheduler_position(world.scheduler, jobs[i]), i);
     }
-}
-
-static void send_all(struct world *world)
-{
-    struct job *job;
-    int64_t slot;
-
-    while ((job = scheduler_next(world->scheduler, world->now, &slot)) != NULL) {
-        world->flying[world->flying_count++] =
-            (struct flying){.job = job,
-                            .slot = slot,
-                            .taken_ms = world->now,
-                            .answer_ms = world->now + 1 + rand() % 1500};
-    }
-    /* Nothing that could go stays: either the queue is empty or no slot is free. */
-    assert_true(scheduler_depth(world->scheduler) == 0 ||
-                budget_free_slots(scheduler_budget(world->scheduler), world->now) == 0);
-}
-
-static void run_world(unsigned seed)
-{
-    struct world world = {.scheduler = new_scheduler(10, JOBS)};
-
-    srand(seed);
-    while (world.ended < JOBS) {
-        for (int burst = rand() % 4 == 0 ? rand() % 30 : 0; burst > 0 && world.added < JOBS;
-             burst--) {
-            add(world.scheduler, &world.jobs[world.added++], (size_t)rand() % 2, world.now);
-        }
-        send_all(&world);
-        world.now += 1 + rand() % 400;
-        answer_due(&world);
-        if (world.now > 100 * WINDOW_MS) {
-            fail_msg("seed %u: %zu of %d ended", seed, world.ended, JOBS);
-        }
-    }
-    for (size_t i = 0; i < JOBS; i++) {
-        assert_int_equal(world.done[i], 1);
+    expect(&world, jobs[0], 0);
+    assert_int_equal(scheduler_position(world.scheduler, jobs[1]), 0);
+    assert_int_equal(scheduler_position(world.scheduler, jobs[3]), 2);
+    assert_true(scheduler_eta_ms(world.scheduler, jobs[1], 0) >= WINDOW_MS);
+    batch = scheduler_next(world.scheduler, WINDOW_MS);
+    assert_ptr_equal(batch->parts[0].job, jobs[1]);
+    assert_int_equal(scheduler_position(world.scheduler, jobs[3]), 1);
+    scheduler_give_back(world.scheduler, batch, WINDOW_MS);
+    scheduler_back(world.scheduler, &batch->parts[0], INT64_MIN, false, WINDOW_MS);
+    batch_free(batch);
+    assert_int_equal(scheduler_position(world.scheduler, jobs[3]), 2);
+    for (size_t i = 1; i < 4; i++) {
+        end(&world, jobs[i], 0);
     }
     scheduler_free(world.scheduler);
 }
 
-static void test_every_job_ends_once(void **state)
+static void test_lingering(void **state)
 {
+    struct world world = new_world(10, 3, 1000);
+    struct job *lone = add(&world, 0, 0, 1, "a");
+    struct job *next;
+    struct job *first;
+
     (void)state;
-    for (unsigned seed = 1; seed <= 60; seed++) {
-        run_world(seed);
+    expect(&world, lone, 0); /* nothing is used: at once */
+    next = add(&world, 0, 5000, 1, "b");
+    expect_none(&world, 5000);
+    assert_true(scheduler_wake_ms(world.scheduler, 5000) == 5100); /* one of ten is used */
+    expect(&world, next, 5100);
+    (void)add(&world, 0, 9000, 1, "c");
+    first = add(&world, 1, 9000, 1, "d");
+    expect_none(&world, 9000);
+    (void)add(&world, 2, 9000, 1, "e");
+    expect(&world, first, 9000); /* full; begun by a team that has used nothing yet */
+    expect_none(&world, 9000);
+    assert_int_equal(scheduler_depth(world.scheduler), 0);
+    scheduler_free(world.scheduler);
+}
+
+/* What a call has no room for is not sent at once, but waits for company of its own. */
+static void test_what_is_left_lingers_anew(void **state)
+{
+    struct world world = new_world(10, 3, 1000);
+    struct job *large = add(&world, 0, 0, 1, "a b c d");
+    struct batch *batch = scheduler_next(world.scheduler, 0);
+
+    (void)state;
+    assert_int_equal(batch->device_count, 3);
+    expect_none(&world, 99);
+    assert_true(scheduler_wake_ms(world.scheduler, 99) == 100);
+    scheduler_answered(world.scheduler, batch, 100);
+    batch_free(batch);
+    expect(&world, large, 100);
+    scheduler_free(world.scheduler);
+}
+
+/* ---- The book ---- */
+
+static void test_a_pause(void **state)
+{
+    struct world world = new_world(10, 100, 0);
+    struct job *job = add(&world, 0, 0, 1, "a");
+
+    (void)state;
+    scheduler_pause(world.scheduler, 7000);
+    scheduler_pause(world.scheduler, 3000); /* the longer one holds */
+    expect_none(&world, 6999);
+    assert_true(scheduler_wake_ms(world.scheduler, 0) == 7000);
+    assert_true(scheduler_eta_ms(world.scheduler, job, 0) >= 7000);
+    expect(&world, job, 7000);
+    scheduler_free(world.scheduler);
+}
+
+static void test_foreign_calls_are_learnt_once(void **state)
+{
+    struct world world = new_world(10, 100, 0);
+    struct job *jobs[2];
+    struct batch *batches[2];
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        jobs[i] = add(&world, 0, 0, (int)i, "a");
     }
+    batches[0] = scheduler_next(world.scheduler, 0);
+    assert_null(scheduler_next(world.scheduler, 0)); /* one device, two kinds: not at once */
+    scheduler_answered(world.scheduler, batches[0], 0);
+    assert_int_equal(scheduler_learn(world.scheduler, batches[0], 9, 0), 0); /* all ours */
+    assert_int_equal(scheduler_learn(world.scheduler, batches[0], -1, 0), 0);
+    end(&world, jobs[0], 0);
+    batches[1] = scheduler_next(world.scheduler, 0);
+    assert_int_equal(scheduler_learn(world.scheduler, batches[1], 5, 100), 3);
+    assert_int_equal(scheduler_learn(world.scheduler, batches[1], 5, 100), 0);
+    assert_int_equal(budget_free_slots(scheduler_budget(world.scheduler), 100), 5);
+    scheduler_answered(world.scheduler, batches[1], 100);
+    end(&world, jobs[1], 100);
+    batch_free(batches[0]);
+    batch_free(batches[1]);
+    assert_int_equal(budget_free_slots(scheduler_budget(world.scheduler), 100 + WINDOW_MS), 10);
+    scheduler_free(world.scheduler);
+}
+
+static void test_calls_in_flight_together_learn_once(void **state)
+{
+    struct world world = new_world(10, 100, 0);
+    struct job *jobs[2] = {add(&world, 0, 0, 1, "a"), add(&world, 0, 0, 2, "b")};
+    struct batch *batches[2];
+
+    (void)state;
+    batches[0] = scheduler_next(world.scheduler, 0);
+    batches[1] = scheduler_next(world.scheduler, 0);
+    assert_int_equal(scheduler_learn(world.scheduler, batches[1], 5, 100), 3);
+    assert_int_equal(scheduler_learn(world.scheduler, batches[0], 5, 100), 0); /* the same three */
+    for (size_t i = 0; i < 2; i++) {
+        scheduler_unanswered(world.scheduler, batches[i], 200, 100);
+        batch_free(batches[i]);
+        end(&world, jobs[i], 200);
+    }
+    assert_int_equal(budget_free_slots(scheduler_budget(world.scheduler), 199 + WINDOW_MS), 8);
+    assert_int_equal(budget_free_slots(scheduler_budget(world.scheduler), 200 + WINDOW_MS), 10);
+    scheduler_free(world.scheduler);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_first_come_first_served),
-        cmocka_unit_test(test_a_returned_job_goes_first),
+        cmocka_unit_test(test_a_device_asked_twice_goes_once),
+        cmocka_unit_test(test_a_large_request_is_split),
+        cmocka_unit_test(test_what_does_not_fit_goes_next),
+        cmocka_unit_test(test_back_alone),
+        cmocka_unit_test(test_back_later),
+        cmocka_unit_test(test_contradicting_requests_keep_their_order),
+        cmocka_unit_test(test_urgency_counts_inside_a_team),
+        cmocka_unit_test(test_reserved_slots_are_kept),
+        cmocka_unit_test(test_a_slot_of_before_a_restart_wakes),
+        cmocka_unit_test(test_no_team_exceeds_its_maximum),
+        cmocka_unit_test(test_given_back_is_not_charged),
         cmocka_unit_test(test_places_are_bounded_for_each_team),
         cmocka_unit_test(test_who_would_wait_too_long_is_not_admitted),
-        cmocka_unit_test(test_every_job_ends_once),
+        cmocka_unit_test(test_positions),
+        cmocka_unit_test(test_lingering),
+        cmocka_unit_test(test_what_is_left_lingers_anew),
+        cmocka_unit_test(test_a_pause),
+        cmocka_unit_test(test_foreign_calls_are_learnt_once),
+        cmocka_unit_test(test_calls_in_flight_together_learn_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,148 @@
+/* Scheduler, shared by its own files: scheduler.c (jobs and their life), groups.c (compatible
+ * requests and how long they linger), share.c (teams' shares of the slots), batch.c (making a
+ * call), estimate.c. */
+#ifndef POLICY_SCHEDULER_PRIV_H
+#define POLICY_SCHEDULER_PRIV_H
+
+#include "policy/heap.h"
+#include "policy/lines.h"
+#include "policy/scheduler.h"
+
+#include <sys/queue.h>
+
+struct team_queue {
+    struct scheduler_team options;
+    struct heap ripe;  /* lanes whose first job may be sent now, in the team's order */
+    int64_t finish;    /* tag of start-time fair queueing */
+    int64_t used;      /* slots of this window, in 1 / SCHEDULER_SHARE */
+    size_t queued;     /* jobs not wholly given to calls */
+    size_t held;       /* places given to jobs that are not here yet */
+    size_t calls;      /* that waiting groups need whose first job is its own */
+    size_t in_calls;   /* that its own jobs stand for, its own groups or not */
+    uint64_t departed; /* jobs that left the queue so far */
+};
+
+/* The jobs of one team in a group that could be sent, in the team's order: by priority, then by
+ * arrival. Those that share no call have a lane of their own, which never lingers. */
+struct lane {
+    struct lane *next;  /* of the same group */
+    struct lane *aside; /* while a call is made */
+    struct group *group;
+    size_t team;
+    bool alone;
+    struct heap jobs;
+    size_t pending;     /* their devices */
+    size_t calls;       /* that these need */
+    size_t group_place; /* in heaps */
+    size_t ripe_place;
+};
+
+/* Requests that can share calls: the same action, parameters and kind of device. */
+struct group {
+    struct group *next; /* in its bucket */
+    TAILQ_ENTRY(group) idle;
+    bool is_idle;
+    char *key;
+    size_t jobs;        /* that are in the scheduler at all, and places held for more */
+    struct lane *lanes; /* all of them */
+    struct heap ready;  /* lanes with jobs that take company, by the arrival of their first */
+    size_t ready_jobs;
+    size_t pending;   /* their devices */
+    size_t held;      /* devices of requests that were admitted and are not here yet */
+    bool ripe;        /* lingered enough: its ready lanes stand in their teams' heaps */
+    int64_t ripe_ms;  /* until then it lingers */
+    int64_t since_ms; /* when it began to linger */
+    size_t linger_place;
+    bool shared;         /* company was found lately: pays to wait for more */
+    int64_t fair_ms;     /* the next call, were its calls spread evenly */
+    int64_t arrived_ms;  /* its last job; INT64_MIN: none */
+    int64_t interval_ms; /* between jobs, moving average */
+    int64_t intervals;   /* that it is the average of, about */
+    size_t vain;         /* paced calls in a row that nobody joined while they waited */
+    size_t skip;         /* calls that are not to be paced */
+    size_t owner;        /* team that its waiting calls are counted for */
+    size_t calls;        /* that its pending and held devices need */
+    uint64_t due;        /* number of the call it was expected to go with */
+};
+
+/* Shares of the slots of calls that were answered: given back when the slots come free. */
+struct charge {
+    struct charge *next; /* comes free later */
+    int64_t free_ms;
+    size_t count;
+    struct {
+        size_t team;
+        int64_t share;
+    } shares[];
+};
+
+TAILQ_HEAD(idle_groups, group);
+
+struct scheduler {
+    struct scheduler_options options;
+    struct budget *budget;
+    struct lines *lines;
+    struct heap delayed;   /* jobs with a time before which they do not go */
+    struct heap lingering; /* groups that are not ripe */
+    struct group **buckets;
+    size_t bucket_count;
+    size_t group_count;
+    struct idle_groups idle;
+    struct charge *charges;
+    struct charge *last_charge;
+    int64_t virtual_time;
+    int64_t reserved; /* slots, of all teams */
+    int64_t unmet;    /* of all reservations, in 1 / SCHEDULER_SHARE */
+    uint64_t last_order;
+    uint64_t taken_count; /* calls so far */
+    uint64_t book_count;  /* and slots taken out for calls of others */
+    size_t calls;         /* that all waiting groups need */
+    size_t devices_fit;   /* devices of a call that leaves others behind, moving average x 16 */
+    size_t mixed;         /* calls that teams share, moving average in 1 / 1024 */
+    int64_t latency_ms;
+    int64_t paused_ms; /* nothing goes before */
+    int64_t now_ms;    /* of the present call from outside, for callbacks */
+    size_t depth;
+    size_t team_count;
+    struct team_queue teams[];
+};
+
+/* scheduler.c: puts a job where it belongs, given what holds it up. */
+void job_place(struct scheduler *scheduler, struct job *job);
+
+/* groups.c */
+struct group *group_get(struct scheduler *scheduler, const struct action *action);
+struct group *group_find(const struct scheduler *scheduler, const struct action *action);
+void group_leave(struct scheduler *scheduler, struct group *group); /* a job ended */
+void group_arrived(struct scheduler *scheduler, struct group *group);
+bool group_ripens_before(const void *a, const void *b);
+struct job *lane_first(const struct lane *lane);
+bool lane_has_priority(const void *a, const void *b);
+void group_add_ready(struct scheduler *scheduler, struct job *job);
+void group_remove_ready(struct scheduler *scheduler, struct job *job);
+void group_take(struct scheduler *scheduler, struct job *job); /* the same while a call is made */
+void group_put(struct scheduler *scheduler, struct job *job);  /* and back */
+void group_sent(struct scheduler *scheduler, struct group *group, size_t parts);
+void group_changed(struct scheduler *scheduler, struct group *group); /* its devices or first job */
+void group_hold(struct scheduler *scheduler, struct group *group, size_t team, size_t devices);
+void groups_ripen(struct scheduler *scheduler);
+void groups_forget_idle(struct scheduler *scheduler, int64_t before_ms);
+void groups_free(struct scheduler *scheduler);
+
+/* share.c */
+size_t share_choose_team(const struct scheduler *scheduler, size_t free_slots); /* SIZE_MAX: none */
+void share_charge(struct scheduler *scheduler, const struct batch *batch, size_t seed_team);
+void share_refund(struct scheduler *scheduler, const struct batch *batch);
+void share_release_at(struct scheduler *scheduler, const struct batch *batch, int64_t free_ms);
+void share_expire(struct scheduler *scheduler);
+void share_init(struct scheduler *scheduler);
+
+/* estimate.c */
+size_t calls_needed(const struct scheduler *scheduler, size_t devices);
+size_t calls_before(const struct scheduler *scheduler, size_t team); /* a new one of the team */
+void estimate_learn(struct scheduler *scheduler, const struct batch *batch);
+
+/* batch.c */
+struct batch *batch_make(struct scheduler *scheduler, struct job *seed);
+
+#endif
