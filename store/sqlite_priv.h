@@ -19,6 +19,8 @@ enum sqlite_sql {
     SQL_ADD_ACTION,
     SQL_SET_STATE,
     SQL_FINISH_ACTION,
+    SQL_ADD_IDEMPOTENCY,
+    SQL_DROP_EXPIRED,
     SQL_ADD_GRANT,
     SQL_ANSWER_GRANT,
     SQL_DROP_GRANT,
@@ -29,13 +31,18 @@ enum sqlite_sql {
 
     /* Of those that read. */
     SQL_READ_ACTION = SQL_WRITER_COUNT,
+    SQL_READ_IDEMPOTENCY,
+    SQL_LIST_ACTIONS,
+    SQL_LIST_ACTIONS_OF_TEAM,
+    SQL_LIST_ACTIONS_IN_STATE,
+    SQL_LIST_ACTIONS_OF_TEAM_IN_STATE,
     SQL_LOAD_OPEN_ACTIONS,
     SQL_LOAD_GRANTS,
     SQL_READ_RECORDS,
     SQL_COUNT,
 };
 
-/* Columns of every statement that reads actions. */
+/* Columns of every statement that reads actions, and what some of them read after those. */
 enum {
     ACTION_ID,
     ACTION_ACCOUNT,
@@ -47,12 +54,19 @@ enum {
     ACTION_SUBMITTED,
     ACTION_FINISHED,
     ACTION_PRIORITY,
+    ACTION_DEADLINE,
     ACTION_REASON,
     ACTION_RULE,
     ACTION_REQUEST,
     ACTION_RESULTS,
     ACTION_PROBLEM,
     ACTION_CALL_ID,
+    ACTION_COLUMN_COUNT,
+
+    LIST_NUMBER = ACTION_COLUMN_COUNT,
+
+    IDEMPOTENCY_BODY = ACTION_COLUMN_COUNT,
+    IDEMPOTENCY_EXPIRES,
 };
 
 extern const char *const sqlite_sql[SQL_COUNT];
@@ -92,6 +106,12 @@ enum err sqlite_commit(struct store_db *db, struct store_write *const *writes, s
 /* sqlite_read.c */
 enum err sqlite_read_action(struct store_db *db, const char *id, struct arena *arena,
                             struct store_action *ret_action, struct error *error) MUST_CHECK;
+enum err sqlite_read_idempotency(struct store_db *db, struct store_idempotency *idempotency,
+                                 struct arena *arena, struct store_action *ret_action,
+                                 struct error *error) MUST_CHECK;
+enum err sqlite_list_actions(struct store_db *db, const struct store_action_query *query,
+                             struct arena *arena, struct store_page *ret_page,
+                             struct error *error) MUST_CHECK;
 enum err sqlite_load_open_actions(struct store_db *db, const char *account,
                                   bool (*each)(const struct store_action *action, void *arg),
                                   void *arg, struct error *error) MUST_CHECK;

@@ -26,6 +26,7 @@ static struct store_action action_at(sqlite3_stmt *statement)
         .submitted_ms = sqlite3_column_int64(statement, ACTION_SUBMITTED),
         .finished_ms = sqlite3_column_int64(statement, ACTION_FINISHED),
         .priority = sqlite3_column_int64(statement, ACTION_PRIORITY),
+        .deadline_ms = sqlite3_column_int64(statement, ACTION_DEADLINE),
         .reason = text_at(statement, ACTION_REASON),
         .rule = text_at(statement, ACTION_RULE),
         .request = text_at(statement, ACTION_REQUEST),
@@ -64,6 +65,82 @@ enum err sqlite_read_action(struct store_db *db, const char *id, struct arena *a
     } else {
         err = rc == SQLITE_DONE ? error_set(error, ERR_NOT_FOUND, "no action has this id")
                                 : sqlite_fail(db, "read it", error);
+    }
+    (void)sqlite3_reset(statement);
+    return err;
+}
+
+enum err sqlite_read_idempotency(struct store_db *db, struct store_idempotency *idempotency,
+                                 struct arena *arena, struct store_action *ret_action,
+                                 struct error *error)
+{
+    sqlite3_stmt *statement = db->statements[SQL_READ_IDEMPOTENCY];
+    enum err err = OK;
+    int rc;
+
+    sqlite_bind_text(statement, 1, idempotency->team);
+    sqlite_bind_text(statement, 2, idempotency->key);
+    sqlite_bind_int(statement, 3, idempotency->now_ms);
+    rc = sqlite3_step(statement);
+    if (rc == SQLITE_ROW) {
+        struct store_action action = action_at(statement);
+        *ret_action = copy_action(arena, &action);
+        idempotency->action_id = ret_action->id;
+        idempotency->body_sha256 = arena_text(arena, text_at(statement, IDEMPOTENCY_BODY));
+        idempotency->expires_ms = sqlite3_column_int64(statement, IDEMPOTENCY_EXPIRES);
+    } else {
+        err = rc == SQLITE_DONE ? error_set(error, ERR_NOT_FOUND, "the key is free")
+                                : sqlite_fail(db, "read it", error);
+    }
+    (void)sqlite3_reset(statement);
+    return err;
+}
+
+/* Its limit is one more than asked, to see whether there is a next page. */
+static sqlite3_stmt *bind_query(struct store_db *db, const struct store_action_query *query)
+{
+    static const enum sqlite_sql by_team_state[2][2] = {
+        {SQL_LIST_ACTIONS, SQL_LIST_ACTIONS_IN_STATE},
+        {SQL_LIST_ACTIONS_OF_TEAM, SQL_LIST_ACTIONS_OF_TEAM_IN_STATE},
+    };
+    sqlite3_stmt *statement =
+        db->statements[by_team_state[query->team != NULL][query->state != NULL]];
+
+    sqlite_bind_int(statement, 1, query->before != 0 ? query->before : INT64_MAX);
+    sqlite_bind_int(statement, 2, query->limit + 1);
+    if (query->team != NULL) {
+        sqlite_bind_text(statement, 3, query->team);
+    }
+    if (query->state != NULL) {
+        sqlite_bind_text(statement, 4, query->state);
+    }
+    return statement;
+}
+
+enum err sqlite_list_actions(struct store_db *db, const struct store_action_query *query,
+                             struct arena *arena, struct store_page *ret_page, struct error *error)
+{
+    sqlite3_stmt *statement = bind_query(db, query);
+    size_t limit = (size_t)query->limit;
+    struct store_page page = {.actions = arena_alloc(arena, limit * sizeof(*page.actions))};
+    size_t full = arena->bytes + PAGE_BYTES;
+    int64_t last = 0;
+    enum err err = OK;
+    int rc = SQLITE_ROW;
+
+    while (page.next == 0 && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
+        if (page.count == limit || arena->bytes >= full) {
+            page.next = last;
+        } else {
+            struct store_action action = action_at(statement);
+            page.actions[page.count++] = copy_action(arena, &action);
+            last = sqlite3_column_int64(statement, LIST_NUMBER);
+        }
+    }
+    if (rc == SQLITE_ROW || rc == SQLITE_DONE) {
+        *ret_page = page;
+    } else {
+        err = sqlite_fail(db, "read it", error);
     }
     (void)sqlite3_reset(statement);
     return err;
@@ -109,6 +186,7 @@ enum err sqlite_load_grants(struct store_db *db, const char *account,
             .taken_wall_ms = sqlite3_column_int64(statement, 4),
             .answered_boot_ms = sqlite3_column_int64(statement, 5),
             .answered_wall_ms = sqlite3_column_int64(statement, 6),
+            .detail = text_at(statement, 7),
         };
         more = each(&grant, arg);
     }

@@ -23,13 +23,30 @@ const char *const sqlite_migrations[] = {
     /* The number of the last group that a node committed; see sqlite_write.c. */
     "CREATE TABLE marks (node TEXT PRIMARY KEY, mark INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "PRAGMA user_version = 1",
+
+    /* An index ends with the rowid (here: number) by itself, so these three give the pages of each
+     * kind of listing in order. */
+    "ALTER TABLE actions ADD COLUMN deadline_ms INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX actions_team ON actions (team);"
+    "CREATE INDEX actions_state ON actions (state);"
+    "CREATE INDEX actions_team_state ON actions (team, state);"
+    "CREATE TABLE idempotency ("
+    "  team TEXT NOT NULL, key TEXT NOT NULL, body_sha256 TEXT NOT NULL,"
+    "  action_id TEXT NOT NULL REFERENCES actions (id), expires_ms INTEGER NOT NULL,"
+    "  PRIMARY KEY (team, key)) STRICT, WITHOUT ROWID;"
+    "ALTER TABLE grants ADD COLUMN detail TEXT;"
+    "CREATE INDEX idempotency_expires ON idempotency (expires_ms);"
+    "PRAGMA user_version = 2",
 };
 
 const int sqlite_migration_count = (int)ARRAY_LEN(sqlite_migrations);
 
 #define ACTION_COLUMNS                                                                             \
     "id, account, team, client, key_id, request_id, state, submitted_ms, finished_ms, priority, "  \
-    "reason, rule, request, results, problem, call_id"
+    "deadline_ms, reason, rule, request, results, problem, call_id"
+
+#define LIST_ACTIONS "SELECT " ACTION_COLUMNS ", number FROM actions WHERE number < ?1"
+#define LIST_ORDER   " ORDER BY number DESC LIMIT ?2"
 
 const char *const sqlite_sql[SQL_COUNT] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
@@ -40,15 +57,23 @@ const char *const sqlite_sql[SQL_COUNT] = {
     [SQL_SAVEPOINT_UNDO] = "ROLLBACK TO one",
     [SQL_SET_MARK] = "INSERT INTO marks (node, mark) VALUES (?1, ?2)"
                      " ON CONFLICT (node) DO UPDATE SET mark = ?2",
-    [SQL_ADD_ACTION] = "INSERT INTO actions (" ACTION_COLUMNS ") VALUES"
-                       " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+    [SQL_ADD_ACTION] =
+        "INSERT INTO actions (" ACTION_COLUMNS ") VALUES"
+        " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
     [SQL_SET_STATE] = "UPDATE actions SET state = ?2, call_id = ifnull(?3, call_id)"
                       " WHERE id = ?1 AND finished_ms = 0",
     [SQL_FINISH_ACTION] = "UPDATE actions SET state = ?2, finished_ms = ?3, results = ?4,"
                           " problem = ?5 WHERE id = ?1 AND finished_ms = 0",
+    /* A key that is there and has not expired stays: then nothing changes. */
+    [SQL_ADD_IDEMPOTENCY] = "INSERT INTO idempotency (team, key, body_sha256, action_id,"
+                            " expires_ms) VALUES (?1, ?2, ?3, ?4, ?5)"
+                            " ON CONFLICT (team, key) DO UPDATE SET body_sha256 = ?3,"
+                            " action_id = ?4, expires_ms = ?5 WHERE expires_ms <= ?6",
+    [SQL_DROP_EXPIRED] = "DELETE FROM idempotency WHERE (team, key) IN (SELECT team, key"
+                         " FROM idempotency WHERE expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2)",
     [SQL_ADD_GRANT] = "INSERT INTO grants (call_id, account, boot_id, taken_boot_ms,"
-                      " taken_wall_ms, answered_boot_ms, answered_wall_ms)"
-                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                      " taken_wall_ms, answered_boot_ms, answered_wall_ms, detail)"
+                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     [SQL_ANSWER_GRANT] = "UPDATE grants SET answered_boot_ms = ?2, answered_wall_ms = ?3"
                          " WHERE call_id = ?1",
     [SQL_DROP_GRANT] = "DELETE FROM grants WHERE call_id = ?1",
@@ -57,10 +82,18 @@ const char *const sqlite_sql[SQL_COUNT] = {
     [SQL_LAST_SEQ] = "SELECT ifnull(max(seq), -1) FROM audit WHERE node = ?1",
 
     [SQL_READ_ACTION] = "SELECT " ACTION_COLUMNS " FROM actions WHERE id = ?1",
+    [SQL_READ_IDEMPOTENCY] = "SELECT " ACTION_COLUMNS ", body_sha256, expires_ms"
+                             " FROM (SELECT action_id, body_sha256, expires_ms FROM idempotency"
+                             " WHERE team = ?1 AND key = ?2 AND expires_ms > ?3)"
+                             " JOIN actions ON id = action_id",
+    [SQL_LIST_ACTIONS] = LIST_ACTIONS LIST_ORDER,
+    [SQL_LIST_ACTIONS_OF_TEAM] = LIST_ACTIONS " AND team = ?3" LIST_ORDER,
+    [SQL_LIST_ACTIONS_IN_STATE] = LIST_ACTIONS " AND state = ?4" LIST_ORDER,
+    [SQL_LIST_ACTIONS_OF_TEAM_IN_STATE] = LIST_ACTIONS " AND team = ?3 AND state = ?4" LIST_ORDER,
     [SQL_LOAD_OPEN_ACTIONS] = "SELECT " ACTION_COLUMNS " FROM actions"
                               " WHERE account = ?1 AND finished_ms = 0 ORDER BY number",
     [SQL_LOAD_GRANTS] = "SELECT call_id, account, boot_id, taken_boot_ms, taken_wall_ms,"
-                        " answered_boot_ms, answered_wall_ms FROM grants"
+                        " answered_boot_ms, answered_wall_ms, detail FROM grants"
                         " WHERE account = ?1 ORDER BY number",
     [SQL_READ_RECORDS] = "SELECT node, seq, record FROM audit WHERE (node, seq) > (?1, ?2)"
                          " ORDER BY node, seq LIMIT ?3",

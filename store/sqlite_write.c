@@ -136,12 +136,13 @@ static void bind_action(sqlite3_stmt *statement, const struct store_action *acti
     sqlite_bind_int(statement, 8, action->submitted_ms);
     sqlite_bind_int(statement, 9, action->finished_ms);
     sqlite_bind_int(statement, 10, action->priority);
-    sqlite_bind_text(statement, 11, action->reason);
-    sqlite_bind_text(statement, 12, action->rule);
-    sqlite_bind_text(statement, 13, action->request);
-    sqlite_bind_text(statement, 14, action->results);
-    sqlite_bind_text(statement, 15, action->problem);
-    sqlite_bind_text(statement, 16, action->call_id);
+    sqlite_bind_int(statement, 11, action->deadline_ms);
+    sqlite_bind_text(statement, 12, action->reason);
+    sqlite_bind_text(statement, 13, action->rule);
+    sqlite_bind_text(statement, 14, action->request);
+    sqlite_bind_text(statement, 15, action->results);
+    sqlite_bind_text(statement, 16, action->problem);
+    sqlite_bind_text(statement, 17, action->call_id);
 }
 
 static enum sqlite_sql bind_action_change(struct store_db *db, const struct store_op *op)
@@ -161,6 +162,16 @@ static enum sqlite_sql bind_action_change(struct store_db *db, const struct stor
     return sql;
 }
 
+static void bind_idempotency(sqlite3_stmt *statement, const struct store_idempotency *idempotency)
+{
+    sqlite_bind_text(statement, 1, idempotency->team);
+    sqlite_bind_text(statement, 2, idempotency->key);
+    sqlite_bind_text(statement, 3, idempotency->body_sha256);
+    sqlite_bind_text(statement, 4, idempotency->action_id);
+    sqlite_bind_int(statement, 5, idempotency->expires_ms);
+    sqlite_bind_int(statement, 6, idempotency->now_ms);
+}
+
 static void bind_grant(sqlite3_stmt *statement, const struct store_grant *grant)
 {
     sqlite_bind_text(statement, 1, grant->call_id);
@@ -170,6 +181,7 @@ static void bind_grant(sqlite3_stmt *statement, const struct store_grant *grant)
     sqlite_bind_int(statement, 5, grant->taken_wall_ms);
     sqlite_bind_int(statement, 6, grant->answered_boot_ms);
     sqlite_bind_int(statement, 7, grant->answered_wall_ms);
+    sqlite_bind_text(statement, 8, grant->detail);
 }
 
 static enum sqlite_sql bind_grant_change(struct store_db *db, const struct store_op *op)
@@ -204,6 +216,13 @@ static enum sqlite_sql bind_op(struct store_db *db, const struct store_op *op)
     case STORE_ADD_ACTION:
         bind_action(db->statements[SQL_ADD_ACTION], &op->action);
         return SQL_ADD_ACTION;
+    case STORE_ADD_IDEMPOTENCY:
+        bind_idempotency(db->statements[SQL_ADD_IDEMPOTENCY], &op->idempotency);
+        return SQL_ADD_IDEMPOTENCY;
+    case STORE_DROP_EXPIRED:
+        sqlite_bind_int(db->statements[SQL_DROP_EXPIRED], 1, op->idempotency.now_ms);
+        sqlite_bind_int(db->statements[SQL_DROP_EXPIRED], 2, STORE_PRUNE_MAX);
+        return SQL_DROP_EXPIRED;
     case STORE_ADD_GRANT:
         bind_grant(db->statements[SQL_ADD_GRANT], &op->grant);
         return SQL_ADD_GRANT;
@@ -229,7 +248,7 @@ static enum err apply_op(struct store_db *db, const struct store_op *op, bool *r
 
     if (err == OK && sqlite3_changes(db->sqlite) == 0) {
         *ret_own = true;
-        return ERR_NOT_FOUND;
+        return op->kind == STORE_ADD_IDEMPOTENCY ? ERR_EXISTS : ERR_NOT_FOUND;
     }
     /* A record cannot break a constraint, unless somebody else appended to the log. */
     if (err == OK || (code & 0xff) != SQLITE_CONSTRAINT || op->kind == STORE_ADD_RECORD) {

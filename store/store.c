@@ -31,19 +31,9 @@ struct store {
 
     /* The writer's. */
     struct event *probe;
-    struct store_write *group[STORE_GROUP_MAX];
+    struct store_write *group[STORE_GROUP_MAX + 1]; /* and one of the store's own */
     size_t group_len;
-};
-
-struct store_read {
-    struct mail mail;
-    struct arena arena; /* of the id and of the action's strings */
-    const char *id;
-    struct mailbox *reply_to;
-    store_action_cb on_done;
-    void *arg;
-    enum err result;
-    struct store_action action;
+    int64_t prune_at_ms; /* boot clock */
 };
 
 static const struct store_backend *const backends[] = {&store_backend_sqlite};
@@ -122,7 +112,7 @@ void store_problem(struct store *store, struct error *ret_problem)
     (void)pthread_mutex_unlock(&store->lock);
 }
 
-/* ---- Writing and reading ---- */
+/* ---- Writing and reading: handing over ---- */
 
 enum err store_submit(struct store *store, struct store_write *write, struct mailbox *reply_to,
                       store_write_cb on_done, void *arg)
@@ -144,22 +134,9 @@ enum err store_submit(struct store *store, struct store_write *write, struct mai
     return err;
 }
 
-enum err store_read_action(struct store *store, const char *id, struct mailbox *reply_to,
-                           store_action_cb on_done, void *arg)
+enum err store_post_read(struct store *store, struct mail *mail)
 {
-    struct store_read *read = xcalloc(1, sizeof(*read));
-    enum err err;
-
-    read->id = arena_text(&read->arena, id);
-    read->reply_to = reply_to;
-    read->on_done = on_done;
-    read->arg = arg;
-    err = mailbox_post(store->reader.mailbox, &read->mail);
-    if (err != OK) {
-        arena_done(&read->arena);
-        free(read);
-    }
-    return err;
+    return mailbox_post(store->reader.mailbox, mail);
 }
 
 /* ---- Blocking ---- */
@@ -333,13 +310,32 @@ static void set_health(struct store *store, enum err err, const struct error *pr
     (void)evtimer_add(store->probe, &interval);
 }
 
+/* Once a minute a group also forgets expired keys, and while there are any every group does: small
+ * steps, which yet keep up with the keys that are added. NULL: not now. */
+static struct store_write *add_pruning(struct store *store)
+{
+    struct store_write *write = NULL;
+
+    if (clock_boot_ms() >= store->prune_at_ms) {
+        write = store_write_new();
+        store_write_drop_expired(write, clock_wall_ms());
+        store->group[store->group_len] = write;
+    }
+    return write;
+}
+
 static void commit_group(struct store *store)
 {
     struct error problem = {0};
-    enum err err =
-        store->backend->commit(store->writer.db, store->group, store->group_len, &problem);
+    struct store_write *pruning = add_pruning(store);
+    size_t count = store->group_len + (pruning != NULL ? 1 : 0);
+    enum err err = store->backend->commit(store->writer.db, store->group, count, &problem);
 
     set_health(store, err, &problem);
+    if (pruning != NULL && pruning->result != OK) {
+        store->prune_at_ms = clock_boot_ms() + STORE_PRUNE_MS;
+    }
+    store_write_free(pruning);
     for (size_t i = 0; i < store->group_len; i++) {
         answer_write(store, store->group[i]);
     }
@@ -376,31 +372,17 @@ static void on_writes(struct mail *list, void *receiver)
 
 /* ---- The reader's thread ---- */
 
-static void deliver_read(struct mail *mail, void *receiver)
-{
-    struct store_read *read = (struct store_read *)mail;
-
-    (void)receiver;
-    read->on_done(read->result, read->result == OK ? &read->action : NULL, read->arg);
-    arena_done(&read->arena);
-    free(read);
-}
-
 static void on_reads(struct mail *list, void *receiver)
 {
     struct store *store = receiver;
 
     while (list != NULL) {
         struct mail *mail = list;
-        struct store_read *read = (struct store_read *)mail;
         list = mail->next;
         if (mail == &store->reader.stop) {
             (void)event_base_loopbreak(store->reader.base);
             continue;
         }
-        read->result = store->backend->read_action(store->reader.db, read->id, &read->arena,
-                                                   &read->action, NULL);
-        read->mail.deliver = deliver_read;
-        mailbox_answer(read->reply_to, &read->mail);
+        store_read_run(mail, store->backend, store->reader.db);
     }
 }

@@ -1,5 +1,6 @@
-/* Store: durable state behind one asynchronous API: actions, grants (slots of the budget that were
- * taken) and audit records. It stores what it is told and knows no policy.
+/* Store: durable state behind one asynchronous API: actions, the idempotency keys they came with,
+ * grants (slots of the budget that were taken) and audit records. It stores what it is told and
+ * knows no policy.
  *
  * Threads: the store runs two of its own. One owns the only connection that writes; it takes all
  * writes that wait, commits them in one transaction (group commit: one fsync for many), and
@@ -8,9 +9,10 @@
  * start-up and for commands.
  *
  * A write is atomic. When its callback says OK it is durable (it survives power loss). When it
- * says anything else, nothing of it is stored: ERR_EXISTS (an id or call_id that is there),
- * ERR_NOT_FOUND (nothing to change), ERR_INVALID (a value the table cannot hold, such as NULL for
- * an account), ERR_IO or ERR_UNAVAILABLE (the database; then the store is not healthy). */
+ * says anything else, nothing of it is stored: ERR_EXISTS (an id, call_id or
+ * idempotency key that is there), ERR_NOT_FOUND (nothing to change), ERR_INVALID (a value the
+ * table cannot hold, such as NULL for an account), ERR_IO or ERR_UNAVAILABLE (the database; then
+ * the store is not healthy). */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
@@ -37,6 +39,7 @@ struct store_action {
     int64_t submitted_ms; /* wall clock */
     int64_t finished_ms;  /* wall clock; 0 = not finished */
     int64_t priority;     /* RFC 9218 urgency, 0 (first) to 7 */
+    int64_t deadline_ms;  /* wall clock; 0 = none */
     const char *reason;
     const char *rule;
     const char *request; /* JSON: the request as asked */
@@ -54,7 +57,29 @@ struct store_grant {
     int64_t taken_wall_ms;
     int64_t answered_boot_ms; /* -1: no answer known */
     int64_t answered_wall_ms; /* -1: no answer known */
+    const char *detail;       /* JSON: what the owner wants to know of it later; or NULL */
 };
+
+/* An Idempotency-Key (draft-ietf-httpapi-idempotency-key-header) of a team: until it expires it
+ * stands for one action and one body. */
+struct store_idempotency {
+    const char *team;
+    const char *key;
+    const char *body_sha256; /* hex */
+    const char *action_id;
+    int64_t expires_ms; /* wall clock: the first moment at which the key is free again */
+    int64_t now_ms;     /* wall clock: what "expired" is measured by */
+};
+
+/* Which actions to list. */
+struct store_action_query {
+    const char *team;  /* NULL: of all */
+    const char *state; /* NULL: in any */
+    int limit;         /* 1 to STORE_LIST_MAX */
+    int64_t before;    /* the cursor that came with the page before; 0: begin with the newest */
+};
+
+#define STORE_LIST_MAX 1000
 
 /* ---- Opening ---- */
 
@@ -92,6 +117,12 @@ void store_write_set_state(struct store_write *write, const char *id, const char
 void store_write_finish_action(struct store_write *write, const char *id, const char *state,
                                int64_t finished_ms, const char *results, const char *problem);
 
+/* Takes a key for an action that is in the store, or was added to this write before (else
+ * ERR_INVALID). A key of the team that has not expired at now_ms fails the write with ERR_EXISTS;
+ * one that has is replaced. Expired keys are also forgotten in time, by the wall clock. */
+void store_write_add_idempotency(struct store_write *write,
+                                 const struct store_idempotency *idempotency);
+
 void store_write_add_grant(struct store_write *write, const struct store_grant *grant);
 void store_write_answer_grant(struct store_write *write, const char *call_id, int64_t boot_ms,
                               int64_t wall_ms);
@@ -128,6 +159,30 @@ typedef void (*store_action_cb)(enum err result, const struct store_action *acti
  * whose callback was called before. */
 enum err store_read_action(struct store *store, const char *id, struct mailbox *reply_to,
                            store_action_cb on_done, void *arg) MUST_CHECK;
+
+/* Both are NULL when the result is not OK, else borrowed for the call. now_ms is as asked. */
+typedef void (*store_idempotency_cb)(enum err result, const struct store_idempotency *idempotency,
+                                     const struct store_action *action, void *arg);
+
+/* Reads what a team's key stands for and that action as it is, at one moment. ERR_NOT_FOUND: the
+ * key is free, or has expired at now_ms. Otherwise as store_read_action(). */
+enum err store_read_idempotency(struct store *store, const char *team, const char *key,
+                                int64_t now_ms, struct mailbox *reply_to,
+                                store_idempotency_cb on_done, void *arg) MUST_CHECK;
+
+/* The page, borrowed for the call; count 0 unless the result is OK. next is the cursor of the page
+ * after it, 0 when there is none. */
+typedef void (*store_actions_cb)(enum err result, const struct store_action *actions, size_t count,
+                                 int64_t next, void *arg);
+
+/* Lists actions, the newest (by when they were stored) first. Pages that follow one another by
+ * their cursors show each action once, even while others are added; with a state, as it is when
+ * its page is read. A page may hold fewer than limit and still have a next: its bytes are bounded
+ * too. ERR_INVALID: limit or before is out of range, and on_done is not called. Otherwise as
+ * store_read_action(). */
+enum err store_list_actions(struct store *store, const struct store_action_query *query,
+                            struct mailbox *reply_to, store_actions_cb on_done,
+                            void *arg) MUST_CHECK;
 
 /* ---- Blocking: at start, and for commands ---- */
 

@@ -20,6 +20,8 @@
 #define STORE_GROUP_MAX       1000        /* writes in one transaction */
 #define STORE_READS_MAX       1024        /* reads that wait for the reader */
 #define STORE_PROBE_MS        500         /* how often an unhealthy store tries again */
+#define STORE_PRUNE_MAX       100         /* expired keys that one group forgets */
+#define STORE_PRUNE_MS        60000       /* how often to look for them when there were none */
 
 /* ---- Arena (arena.c): memory that is freed all at once ---- */
 
@@ -43,6 +45,8 @@ enum store_op_kind {
     STORE_ADD_ACTION,
     STORE_SET_STATE,
     STORE_FINISH_ACTION,
+    STORE_ADD_IDEMPOTENCY,
+    STORE_DROP_EXPIRED,
     STORE_ADD_GRANT,
     STORE_ANSWER_GRANT,
     STORE_DROP_GRANT,
@@ -54,8 +58,9 @@ struct store_op {
     enum store_op_kind kind;
     union {
         /* What changes an action or a grant uses the key and the fields that change. */
-        struct store_action action; /* ADD_ACTION, SET_STATE, FINISH_ACTION */
-        struct store_grant grant;   /* ADD_GRANT, ANSWER_GRANT, DROP_GRANT */
+        struct store_action action;           /* ADD_ACTION, SET_STATE, FINISH_ACTION */
+        struct store_idempotency idempotency; /* ADD_IDEMPOTENCY, DROP_EXPIRED (only now_ms) */
+        struct store_grant grant;             /* ADD_GRANT, ANSWER_GRANT, DROP_GRANT */
         struct {
             char *tail; /* owned */
             size_t len;
@@ -75,6 +80,10 @@ struct store_write {
     void *arg;
     enum err result;
 };
+
+/* Forgets up to STORE_PRUNE_MAX keys that have expired at now_ms. ERR_NOT_FOUND: there were none.
+ * It is the store's own: nobody else may add it. */
+void store_write_drop_expired(struct store_write *write, int64_t now_ms);
 
 /* ---- Records (record.c) ---- */
 
@@ -104,6 +113,13 @@ int64_t record_append(struct record_log *log, const char *tail, size_t len);
 /* One connection; used by one thread at a time. */
 struct store_db;
 
+/* What a listing found; the array and its strings are in an arena. */
+struct store_page {
+    struct store_action *actions;
+    size_t count;
+    int64_t next;
+};
+
 struct store_backend {
     const char *scheme; /* a url is "SCHEME:…" */
 
@@ -124,6 +140,13 @@ struct store_backend {
     /* As the functions of store.h. The action's strings are in the arena. */
     enum err (*read_action)(struct store_db *db, const char *id, struct arena *arena,
                             struct store_action *ret_action, struct error *error) MUST_CHECK;
+    /* idempotency has team, key and now_ms; the rest is set. */
+    enum err (*read_idempotency)(struct store_db *db, struct store_idempotency *idempotency,
+                                 struct arena *arena, struct store_action *ret_action,
+                                 struct error *error) MUST_CHECK;
+    enum err (*list_actions)(struct store_db *db, const struct store_action_query *query,
+                             struct arena *arena, struct store_page *ret_page,
+                             struct error *error) MUST_CHECK;
     enum err (*load_open_actions)(struct store_db *db, const char *account,
                                   bool (*each)(const struct store_action *action, void *arg),
                                   void *arg, struct error *error) MUST_CHECK;
@@ -137,5 +160,13 @@ struct store_backend {
 };
 
 extern const struct store_backend store_backend_sqlite;
+
+/* ---- Reads (read.c) ---- */
+
+/* Does a read that was posted, and answers it. On the reader's thread. */
+void store_read_run(struct mail *mail, const struct store_backend *backend, struct store_db *db);
+
+/* Posts a read to the reader (store.c). ERR_FULL: the caller still owns it. Any thread. */
+enum err store_post_read(struct store *store, struct mail *mail) MUST_CHECK;
 
 #endif

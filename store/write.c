@@ -54,6 +54,7 @@ void store_write_add_action(struct store_write *write, const struct store_action
         .submitted_ms = action->submitted_ms,
         .finished_ms = action->finished_ms,
         .priority = action->priority,
+        .deadline_ms = action->deadline_ms,
         .reason = arena_text(arena, action->reason),
         .rule = arena_text(arena, action->rule),
         .request = arena_text(arena, action->request),
@@ -86,6 +87,26 @@ void store_write_finish_action(struct store_write *write, const char *id, const 
     };
 }
 
+void store_write_add_idempotency(struct store_write *write,
+                                 const struct store_idempotency *idempotency)
+{
+    struct arena *arena = &write->arena;
+
+    add_op(write, STORE_ADD_IDEMPOTENCY)->idempotency = (struct store_idempotency){
+        .team = arena_text(arena, idempotency->team),
+        .key = arena_text(arena, idempotency->key),
+        .body_sha256 = arena_text(arena, idempotency->body_sha256),
+        .action_id = arena_text(arena, idempotency->action_id),
+        .expires_ms = idempotency->expires_ms,
+        .now_ms = idempotency->now_ms,
+    };
+}
+
+void store_write_drop_expired(struct store_write *write, int64_t now_ms)
+{
+    add_op(write, STORE_DROP_EXPIRED)->idempotency.now_ms = now_ms;
+}
+
 void store_write_add_grant(struct store_write *write, const struct store_grant *grant)
 {
     add_op(write, STORE_ADD_GRANT)->grant = (struct store_grant){
@@ -96,6 +117,7 @@ void store_write_add_grant(struct store_write *write, const struct store_grant *
         .taken_wall_ms = grant->taken_wall_ms,
         .answered_boot_ms = grant->answered_boot_ms,
         .answered_wall_ms = grant->answered_wall_ms,
+        .detail = arena_text(&write->arena, grant->detail),
     };
 }
 
