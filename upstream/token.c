@@ -57,6 +57,7 @@ struct token {
     struct secret *current; /* NULL = none yet */
     uint64_t generation;    /* of current */
     bool rejected;          /* current was refused */
+    bool told;              /* and callers know that the file needs a new one */
     int64_t expires_ms;     /* boot clock; NEVER = not known */
 };
 
@@ -185,9 +186,15 @@ static void look_at_file(struct token *token)
     }
     if (same_mark(&mark, &token->mark)) {
         schedule(token, clock_boot_ms() + POLL_MS);
+        if (token->rejected && !token->told) {
+            token->told = true;
+            notify(token, TOKEN_FAILED, 0,
+                   "the upstream refused the token in the file: put a new one there");
+        }
         return;
     }
     token->mark = mark;
+    token->told = false;
     if (read_token_file(token->token_file, &secret, &error) != OK) {
         fail(token, error.text);
     } else {
@@ -348,6 +355,17 @@ void token_reject(struct token *token, uint64_t generation)
     if (token->token_file == NULL && !token->fetching) {
         schedule(token, clock_boot_ms());
     }
+}
+
+bool token_probe(struct token *token)
+{
+    if (token->token_file != NULL) {
+        return false;
+    }
+    if (!token->fetching) {
+        schedule(token, clock_boot_ms());
+    }
+    return true;
 }
 
 void token_scrub(const struct token *token, char *data, size_t len)

@@ -35,6 +35,10 @@ const struct secret *token_get(const struct token *token, uint64_t *ret_generati
  * however many calls were refused. */
 void token_reject(struct token *token, uint64_t generation);
 
+/* Asks the token endpoint now, whatever token there is: on_token says what came of it. False: the
+ * token comes from a file, there is nobody to ask. */
+bool token_probe(struct token *token);
+
 /* Overwrites token and client secret wherever a peer echoes them. */
 void token_scrub(const struct token *token, char *data, size_t len);
 

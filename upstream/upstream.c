@@ -213,6 +213,11 @@ bool upstream_ready(const struct upstream *upstream)
     return token_ready(upstream->token);
 }
 
+bool upstream_probe(struct upstream *upstream)
+{
+    return token_probe(upstream->token);
+}
+
 /* ---- life ---- */
 
 /* Found at start, a wrong file is a configuration error; later it would be a failed call. */

@@ -86,6 +86,10 @@ void upstream_free(struct upstream *upstream);
  * upstream keeps trying to get one (with backoff) and calls on_token. */
 bool upstream_ready(const struct upstream *upstream);
 
+/* Asks whether the upstream is there, by getting a fresh token: on_token says. False: the token
+ * comes from a file, nothing was asked. */
+bool upstream_probe(struct upstream *upstream);
+
 /* Sends one device-action call: body is the canonical JSON, asked the device_count canonical
  * devices in it (macs says which kind); all are copied. on_done is called exactly once, unless
  * upstream_free() comes first. If upstream_ready() is false (it may have become so since it was

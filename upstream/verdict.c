@@ -2,7 +2,9 @@
  *
  *   transfer failed, no byte sent, no answer   failed, nothing sent
  *   no status line                             unknown
- *   a status that is not 2xx                   failed: the upstream refused
+ *   502 or 504                                 unknown: a proxy on the way speaks, and the
+ *                                              upstream behind it may have done it
+ *   another status that is not 2xx             failed: the upstream refused
  *   200, whole, uncompressed, makes sense      ok
  *   everything else that begins with 2xx       unknown: it says it was applied, but not to what
  */
@@ -57,6 +59,9 @@ static void judge_refusal(struct verdict *verdict, int status)
         set(verdict, UPSTREAM_FAILED, "the upstream answered 401: it does not take the token");
     } else if (status == 429) {
         set(verdict, UPSTREAM_FAILED, "the upstream answered 429: its rate limit is used up");
+    } else if (status == 502 || status == 504) {
+        set(verdict, UPSTREAM_UNKNOWN,
+            "a proxy in front of the upstream answered %d: it may have been applied", status);
     } else if (status < 400) {
         set(verdict, UPSTREAM_FAILED,
             "the upstream answered %d: redirects are not followed, check base_url", status);
