@@ -111,8 +111,8 @@ static bool read_reason(struct request *request)
     if (checked == NULL || strlen(given) > MAX_REASON_BYTES) {
         return false;
     }
-    for (const char *at = given; *at != '\0'; at++) {
-        if (iscntrl((unsigned char)*at)) {
+    for (const unsigned char *at = (const unsigned char *)given; *at != '\0'; at++) {
+        if (iscntrl(*at) || (at[0] == 0xc2 && at[1] < 0xa0)) { /* U+0080 to U+009F */
             return false;
         }
     }
@@ -122,18 +122,6 @@ static bool read_reason(struct request *request)
 
 /* ---- Deciding ---- */
 
-static json_t *violations_json(const struct decision *decision)
-{
-    json_t *list = json_array();
-
-    for (size_t i = 0; i < decision->violation_count; i++) {
-        (void)json_array_append_new(list,
-                                    json_pack("{s:s, s:s}", "rule", decision->violations[i].rule,
-                                              "detail", decision->violations[i].detail));
-    }
-    return list;
-}
-
 static void refuse_denied(struct request *request, const struct decision *decision)
 {
     const char *detail = "No rule of the team allows this; the violations say why.";
@@ -141,10 +129,10 @@ static void refuse_denied(struct request *request, const struct decision *decisi
     if (decision->allowed) {
         detail = "The rule that matches needs an approval, which this version cannot take yet.";
     }
-    request_refuse(
-        request, PROBLEM_POLICY_DENIED, detail,
-        json_pack("{s:o, s:s*}", "violations", violations_json(decision), "rule", decision->rule),
-        0);
+    request_refuse(request, PROBLEM_POLICY_DENIED, detail,
+                   json_pack("{s:o, s:s*}", "violations", decision_violations(decision), "rule",
+                             decision->rule),
+                   0);
 }
 
 static void submit(struct request *request, const struct decision *decision)
@@ -158,14 +146,16 @@ static void submit(struct request *request, const struct decision *decision)
         .team = (size_t)request->principal.client->team_index,
         .reason = xstrdup(request->reason),
         .rule = xstrdup(decision->rule),
-        .report = decision->violation_count > 0 ? violations_json(decision) : NULL,
+        .report = decision->violation_count > 0 ? decision_violations(decision) : NULL,
         .priority = read_priority(request),
         .wait_ms = request->respond_async ? -1 : request->wait_ms,
         .waits = request->wait_ms >= 0,
+        .idempotency_key = xstrdup(request->idempotency_key),
         .reply_to = worker_mailbox(request->worker),
         .on_reply = worker_on_reply,
         .token = request->token,
     };
+    memcpy(submission->body_sha256, request->body_sha256, sizeof(submission->body_sha256));
     subject_copy(&submission->subject, &request->subject);
     if (dispatcher_submit(gateway->dispatcher, submission) != OK) {
         submission_free(submission);
@@ -175,7 +165,7 @@ static void submit(struct request *request, const struct decision *decision)
     }
 }
 
-static void decide(struct request *request)
+void action_call_decide(struct request *request)
 {
     struct gateway *gateway = worker_gateway(request->worker);
     size_t team = (size_t)request->principal.client->team_index;
@@ -194,7 +184,6 @@ static void decide(struct request *request)
     decision_done(&decision);
 }
 
-/* Reads the body; false: the request is refused. */
 static bool read_action(struct request *request)
 {
     struct evbuffer *input = evhttp_request_get_input_buffer(request->http);
@@ -214,10 +203,11 @@ static bool read_action(struct request *request)
                        json_pack("{s:o}", "errors", problems_json(&problems)), 0);
     }
     problems_done(&problems);
-    return err == OK;
+    return err == OK && idempotency_read(request, body, len);
 }
 
-static void handle(struct request *request, bool async_by_default)
+/* What can be said before the body is read; false: the request is answered. */
+static bool check_headers(struct request *request)
 {
     if (request->principal.client->team_index < 0) {
         request_refuse(request, PROBLEM_FORBIDDEN,
@@ -229,9 +219,22 @@ static void handle(struct request *request, bool async_by_default)
         request_refuse(request, PROBLEM_MALFORMED_REQUEST,
                        "Action-Reason must be at most 512 bytes of UTF-8 text on one line.", NULL,
                        0);
-    } else if (read_action(request)) {
-        read_preferences(request, async_by_default);
-        decide(request);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+static void handle(struct request *request, bool async_by_default)
+{
+    if (!check_headers(request) || !read_action(request)) {
+        return;
+    }
+    read_preferences(request, async_by_default);
+    if (request->idempotency_key != NULL) {
+        idempotency_look_up(request);
+    } else {
+        action_call_decide(request);
     }
 }
 
@@ -316,26 +319,41 @@ static void on_accepted(struct request *request, const struct dispatcher_reply *
     (void)evtimer_add(request->timer, &left);
 }
 
-static void on_finished(struct request *request, const struct dispatcher_reply *reply)
+void action_call_reply_ended(struct request *request, enum action_state state, const char *results,
+                             json_t *problem_take)
 {
-    json_t *problem;
-    char *text;
+    CLEANUP(cleanup_json) json_t *problem = problem_take;
+    CLEANUP(cleanup_free) char *text = NULL;
+    int status;
 
-    worker_unpark(request->worker, request);
     set_location(request);
-    if (reply->state == ACTION_COMPLETED) {
-        request_reply(request, 200, "application/json", reply->results, strlen(reply->results));
+    if (state == ACTION_COMPLETED && results != NULL) {
+        request_reply(request, 200, "application/json", results, strlen(results));
         return;
     }
-    problem = problem_json(reply->problem, reply->detail, request->id);
-    if (reply->upstream_status > 0) {
-        (void)json_object_set_new(problem, "upstream_status", json_integer(reply->upstream_status));
+    if (problem == NULL) { /* a cancelled action has none of its own */
+        problem =
+            problem_json(PROBLEM_CANCELLED, "It was cancelled before anything was sent.", NULL);
     }
+    (void)json_object_set_new(problem, "request_id", json_string(request->id));
     text = json_write(problem);
-    json_decref(problem);
-    request_reply(request, problem_status(reply->problem), "application/problem+json", text,
-                  strlen(text));
-    free(text);
+    status = (int)json_integer_value(json_object_get(problem, "status"));
+    request_reply(request, status, "application/problem+json", text, strlen(text));
+}
+
+static void on_finished(struct request *request, const struct dispatcher_reply *reply)
+{
+    json_t *problem = NULL;
+
+    worker_unpark(request->worker, request);
+    if (reply->state != ACTION_COMPLETED) {
+        problem = problem_json(reply->problem, reply->detail, request->id);
+        if (reply->upstream_status > 0) {
+            (void)json_object_set_new(problem, "upstream_status",
+                                      json_integer(reply->upstream_status));
+        }
+    }
+    action_call_reply_ended(request, reply->state, reply->results, problem);
 }
 
 static int64_t seconds_up(int64_t ms)
@@ -371,6 +389,17 @@ void action_call_on_reply(struct request *request, struct dispatcher_reply *repl
         request_refuse(request, PROBLEM_QUOTA_EXCEEDED, detail,
                        json_pack("{s:I}", "eta_s", (json_int_t)eta_s),
                        seconds_up(reply->eta_ms - request->wait_ms));
+        break;
+    case REPLY_DUPLICATE:
+        worker_unpark(request->worker, request);
+        idempotency_look_up(request);
+        break;
+    case REPLY_NO_UPSTREAM:
+        worker_unpark(request->worker, request);
+        request_refuse(request, PROBLEM_UPSTREAM_ERROR,
+                       "The upstream cannot be reached now. Nothing was queued; try again later, "
+                       "or do not wait (Prefer: respond-async).",
+                       NULL, 5);
         break;
     case REPLY_UNAVAILABLE:
         worker_unpark(request->worker, request);

@@ -4,27 +4,54 @@
 #include "gateway/routes.h"
 #include "gateway/worker.h"
 
+#include <stdio.h>
 #include <string.h>
 
-static bool may_see(const struct request *request, const struct store_action *action)
+/* A queued action's place and estimate are known by the dispatcher only; if it has ended since, it
+ * is shown as it was read. */
+static void on_place(struct request *request, struct question *question)
 {
-    const struct client_config *client = request->principal.client;
+    char seconds[24];
+    int64_t eta_s = (question->eta_ms + 999) / 1000;
 
-    return client->roles.count > 0 ||
-           (client->team != NULL && strcmp(client->team, action->team) == 0);
+    if (question->result == OK) {
+        (void)json_object_set_new(request->view, "position",
+                                  json_integer((json_int_t)question->position));
+        (void)json_object_set_new(request->view, "eta_s", json_integer(eta_s));
+        (void)snprintf(seconds, sizeof(seconds), "%lld", (long long)(eta_s > 0 ? eta_s : 1));
+        request_set_header(request, "Retry-After", seconds);
+    }
+    question_free(question);
+    request_reply_json(request, 200, json_incref(request->view));
+}
+
+static void ask_place(struct request *request, const struct store_action *action)
+{
+    struct question *question = xcalloc(1, sizeof(*question));
+
+    question->kind = QUESTION_SHOW;
+    (void)snprintf(question->id, sizeof(question->id), "%s", action->id);
+    request->view = action_view(action, -1, -1);
+    request_ask(request, question, on_place);
 }
 
 static void on_action(enum err result, const struct store_action *action, void *arg)
 {
     struct request *request = arg;
+    enum action_state state = ACTION_COMPLETED;
 
-    if (result == OK && may_see(request, action)) {
-        request_reply_json(request, 200, action_view(action, -1, -1));
-    } else if (result == OK || result == ERR_NOT_FOUND) {
+    if (result == OK && !request_sees_team(request, action->team)) {
+        result = ERR_NOT_FOUND;
+    }
+    if (result == ERR_NOT_FOUND) {
         request_refuse(request, PROBLEM_NOT_FOUND, "There is no such action of your team.", NULL,
                        0);
-    } else {
+    } else if (result != OK) {
         request_reply_problem(request, PROBLEM_UNAVAILABLE, "The store cannot be read now.");
+    } else if (action_state_find(action->state, &state) == OK && !action_state_final(state)) {
+        ask_place(request, action);
+    } else {
+        request_reply_json(request, 200, action_view(action, -1, -1));
     }
 }
 

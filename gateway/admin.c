@@ -11,6 +11,7 @@
 #include <event2/bufferevent.h>
 #include <event2/http.h>
 #include <event2/listener.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,7 +32,14 @@ static void reply(struct evhttp_request *http, int status, const char *type, con
 {
     struct evbuffer *buffer = evbuffer_new();
 
-    (void)evbuffer_add(buffer, text, strlen(text));
+    char length[24];
+
+    if (evhttp_request_get_command(http) == EVHTTP_REQ_HEAD) {
+        (void)snprintf(length, sizeof(length), "%zu", strlen(text));
+        (void)evhttp_add_header(evhttp_request_get_output_headers(http), "Content-Length", length);
+    } else {
+        (void)evbuffer_add(buffer, text, strlen(text));
+    }
     (void)evhttp_add_header(evhttp_request_get_output_headers(http), "Content-Type", type);
     (void)evhttp_add_header(evhttp_request_get_output_headers(http), "Cache-Control", "no-store");
     evhttp_send_reply(http, status, NULL, buffer);

@@ -5,7 +5,7 @@
  * Nothing leaves before the intent is durable; nobody is told before the outcome is. A store that
  * refuses the outcome is asked again until it takes it: what happened upstream cannot be undone,
  * and until it is written the entries count as dispatched. Dispatcher thread. */
-#include "gateway/dispatcher_priv.h"
+#include "gateway/call.h"
 
 #include "common/clock.h"
 #include "common/crypto.h"
@@ -13,32 +13,9 @@
 #include "common/log.h"
 #include "gateway/metrics.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* What became of the call: kept until the store has it. */
-struct verdict {
-    enum upstream_result result;
-    bool nothing_sent;
-    bool requeue; /* the entry goes back to the queue: nothing was applied */
-    int upstream_status;
-    char *results; /* JSON array for the caller, or NULL */
-    enum problem_type problem;
-    char *detail;
-    int64_t counted_boot_ms; /* by then the upstream had counted it; -1: never */
-};
-
-struct call {
-    struct call *next;
-    struct account *account;
-    struct entry *entry;
-    char id[CALL_ID_SIZE];
-    int64_t slot;
-    int64_t taken_boot_ms;
-    int64_t sent_boot_ms;
-    struct verdict verdict;
-    struct event *retry; /* while the store refuses the outcome */
-};
 
 static void write_outcome(struct call *call);
 
@@ -54,17 +31,25 @@ static void free_call(struct call *call)
     if (call->retry != NULL) {
         event_free(call->retry);
     }
-    free(call->verdict.results);
-    free(call->verdict.detail);
+    for (size_t i = 0; i < call->batch->part_count; i++) {
+        free(call->parts[i].results);
+    }
+    free(call->parts);
+    free(call->detail);
+    batch_free(call->batch);
     free(call);
 }
 
 void call_free_all(struct account *account)
 {
     while (account->calls != NULL) {
-        entry_free(account->calls->entry);
         free_call(account->calls);
     }
+}
+
+static struct entry *entry_of(const struct call *call, size_t part)
+{
+    return (struct entry *)call->batch->parts[part].job;
 }
 
 static const char *result_name(enum upstream_result result)
@@ -75,76 +60,60 @@ static const char *result_name(enum upstream_result result)
     return names[result];
 }
 
-/* ---- The outcome ---- */
-
-void entry_write_end(struct store_write *write, const struct entry *entry, enum action_state state,
-                     const char *call_id, const char *results, enum problem_type problem,
-                     int upstream_status, const char *detail)
+/* Ids of the actions in the call, and action_id where there is only one. */
+static json_t *add_actions(json_t *record, const struct call *call)
 {
-    json_t *record = audit_begin("action.finished", &entry->subject);
-    CLEANUP(cleanup_json) json_t *why = NULL;
-    CLEANUP(cleanup_free) char *why_text = NULL;
+    json_t *ids = json_array();
 
-    audit_add_text(record, "action_id", entry->id);
-    audit_add_text(record, "call_id", call_id);
-    audit_add_text(record, "account", entry->account->config->name);
-    audit_add_text(record, "action", entry->action->type->name);
-    if (state != ACTION_COMPLETED) {
-        why = problem_json(problem, detail, NULL);
-        if (upstream_status > 0) {
-            (void)json_object_set_new(why, "upstream_status", json_integer(upstream_status));
-        }
-        why_text = json_write(why);
-        audit_add_text(record, "problem", problem_name(problem));
+    for (size_t i = 0; i < call->batch->part_count; i++) {
+        (void)json_array_append_new(ids, json_string(entry_of(call, i)->id));
     }
-    if (upstream_status > 0) {
-        audit_add(record, "upstream_status", json_integer(upstream_status));
+    if (call->batch->part_count == 1) {
+        audit_add_text(record, "action_id", entry_of(call, 0)->id);
     }
-    audit_add(record, "results", results != NULL ? json_loads(results, 0, NULL) : NULL);
-    audit_add(record, "detail", json_pack("{s:s}", "state", action_state_name(state)));
-    store_write_finish_action(write, entry->id, action_state_name(state), clock_wall_ms(), results,
-                              why_text);
-    store_write_add_record(write, audit_end(record));
-    metrics_add(METRIC_AUDIT_RECORDS, "action.finished", NULL, 1);
+    return ids;
 }
 
-static enum action_state final_state(const struct verdict *verdict)
+/* ---- The outcome ---- */
+
+/* A part that is back in the queue, or one of several parts of its action. */
+static void settle_part(struct call *call, size_t index)
 {
-    switch (verdict->result) {
-    case UPSTREAM_OK:
-        return ACTION_COMPLETED;
-    case UPSTREAM_FAILED:
-        return ACTION_FAILED;
-    case UPSTREAM_UNKNOWN:
-        break;
+    struct account *account = call->account;
+    const struct call_part *part = &call->parts[index];
+    struct entry *entry = entry_of(call, index);
+
+    entry->open_parts--;
+    if (part->back) {
+        if (entry->open_parts == 0 && entry->items == NULL &&
+            entry->job.left + call->batch->parts[index].count == entry->action->device_count) {
+            action_state_move(&entry->state, ACTION_QUEUED);
+        }
+        scheduler_back(account->scheduler, &call->batch->parts[index], part->not_before_ms,
+                       part->alone, clock_boot_ms());
+    } else if (part->ends) {
+        entry_finish(entry, part->state, part->results);
+    } else if (entry->open_parts == 0 && entry->job.left == 0) {
+        call_finish_split(entry);
     }
-    return ACTION_UNKNOWN;
 }
 
 static void on_outcome_stored(enum err result, void *arg)
 {
     struct call *call = arg;
     struct account *account = call->account;
-    struct entry *entry = call->entry;
-    struct verdict *verdict = &call->verdict;
-    const struct timeval delay = {.tv_usec = RETRY_MS * 1000};
+    const struct timeval delay = {.tv_usec = RETRY_MS * 1000L};
 
     if (result != OK) {
         metrics_add(METRIC_AUDIT_FAILURES, NULL, NULL, 1);
         (void)evtimer_add(call->retry, &delay);
         return;
     }
-    if (!verdict->nothing_sent) {
-        grants_remember(account, call->id, verdict->counted_boot_ms);
+    if (!call->nothing_sent) {
+        grants_remember(account, call->id, call->counted_boot_ms);
     }
-    if (verdict->requeue) {
-        action_state_move(&entry->state, ACTION_QUEUED);
-        scheduler_return(account->scheduler, &entry->job);
-    } else {
-        action_state_move(&entry->state, final_state(verdict));
-        entry_reply_finished(entry, entry->state, verdict->results, verdict->problem,
-                             verdict->upstream_status, verdict->detail);
-        entry_free(entry);
+    for (size_t i = 0; i < call->batch->part_count; i++) {
+        settle_part(call, i);
     }
     free_call(call);
     account_pump(account);
@@ -152,19 +121,18 @@ static void on_outcome_stored(enum err result, void *arg)
 
 static char *outcome_record(const struct call *call)
 {
-    const struct verdict *verdict = &call->verdict;
     json_t *record = audit_begin("call.outcome", NULL);
-    json_t *detail = json_pack("{s:[s], s:b, s:s*}", "actions", call->entry->id, "nothing_sent",
-                               (int)verdict->nothing_sent, "text", verdict->detail);
+    json_t *ids = add_actions(record, call);
 
-    audit_add_text(record, "action_id", call->entry->id);
     audit_add_text(record, "call_id", call->id);
     audit_add_text(record, "account", call->account->config->name);
-    audit_add_text(record, "outcome", result_name(verdict->result));
-    if (verdict->upstream_status > 0) {
-        audit_add(record, "upstream_status", json_integer(verdict->upstream_status));
+    audit_add_text(record, "outcome", result_name(call->result));
+    if (call->upstream_status > 0) {
+        audit_add(record, "upstream_status", json_integer(call->upstream_status));
     }
-    audit_add(record, "detail", detail);
+    audit_add(record, "detail",
+              json_pack("{s:o, s:b, s:s*}", "actions", ids, "nothing_sent", (int)call->nothing_sent,
+                        "text", call->detail));
     metrics_add(METRIC_AUDIT_RECORDS, "call.outcome", NULL, 1);
     return audit_end(record);
 }
@@ -172,21 +140,24 @@ static char *outcome_record(const struct call *call)
 static void write_outcome(struct call *call)
 {
     struct dispatcher *dispatcher = call->account->dispatcher;
-    const struct verdict *verdict = &call->verdict;
     struct store_write *write = store_write_new();
 
-    if (verdict->nothing_sent) {
+    if (call->nothing_sent) {
         store_write_drop_grant(write, call->id);
     } else {
-        store_write_answer_grant(write, call->id, verdict->counted_boot_ms,
-                                 clock_wall_ms() + verdict->counted_boot_ms - clock_boot_ms());
+        store_write_answer_grant(write, call->id, call->counted_boot_ms,
+                                 clock_wall_ms() + call->counted_boot_ms - clock_boot_ms());
     }
     store_write_add_record(write, outcome_record(call));
-    if (verdict->requeue) {
-        store_write_set_state(write, call->entry->id, action_state_name(ACTION_QUEUED), NULL);
-    } else {
-        entry_write_end(write, call->entry, final_state(verdict), call->id, verdict->results,
-                        verdict->problem, verdict->upstream_status, verdict->detail);
+    for (size_t i = 0; i < call->batch->part_count; i++) {
+        const struct call_part *part = &call->parts[i];
+        const struct entry *entry = entry_of(call, i);
+        if (part->back && call->batch->parts[i].count == entry->action->device_count) {
+            store_write_set_state(write, entry->id, action_state_name(ACTION_QUEUED), NULL);
+        } else if (part->ends) {
+            entry_write_end(write, entry, "action.finished", part->state, call->id, part->results,
+                            &entry->ending);
+        }
     }
     if (store_submit(dispatcher->store, write, dispatcher->mailbox, on_outcome_stored, call) !=
         OK) {
@@ -202,45 +173,49 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
     write_outcome(arg);
 }
 
-/* The caller's own answer: its devices in its order and spelling. */
-static char *results_json(const struct action *action, const struct upstream_outcome *outcome)
-{
-    CLEANUP(cleanup_json) json_t *list = json_array();
-
-    for (size_t i = 0; i < action->device_count; i++) {
-        const struct answer_item *item = &outcome->items[i];
-        (void)json_array_append_new(list, json_pack("{s:s, s:i, s:s}", "id",
-                                                    action->devices[i].asked, "status",
-                                                    item->status, "command_id", item->command_id));
-    }
-    return json_write(list);
-}
-
-static enum problem_type problem_of(const struct upstream_outcome *outcome)
-{
-    if (outcome->result == UPSTREAM_UNKNOWN && !outcome->answered) {
-        return PROBLEM_OUTCOME_UNKNOWN;
-    }
-    return outcome->result == UPSTREAM_FAILED && outcome->status >= 400 && outcome->status < 500
-               ? PROBLEM_UPSTREAM_REJECTED
-               : PROBLEM_UPSTREAM_ERROR;
-}
-
 /* Tells the budget what it must know about the slot. */
 static void settle_slot(struct call *call, const struct upstream_outcome *outcome, int64_t now)
 {
-    struct scheduler *scheduler = call->account->scheduler;
-    struct verdict *verdict = &call->verdict;
+    struct account *account = call->account;
 
     if (outcome->nothing_sent) {
-        verdict->counted_boot_ms = -1;
-        scheduler_give_back(scheduler, call->slot);
+        call->counted_boot_ms = -1;
+        scheduler_give_back(account->scheduler, call->batch, now);
     } else if (outcome->answered) {
-        verdict->counted_boot_ms = now;
-        scheduler_answered(scheduler, call->slot, call->taken_boot_ms, now);
+        call->counted_boot_ms = now;
+        scheduler_answered(account->scheduler, call->batch, now);
     } else {
-        verdict->counted_boot_ms = call->sent_boot_ms + call->account->config->timeout_s * 1000;
-        scheduler_unanswered(scheduler, call->slot, verdict->counted_boot_ms);
+        call->counted_boot_ms = call->sent_boot_ms + account->config->timeout_s * 1000;
+        scheduler_unanswered(account->scheduler, call->batch, call->counted_boot_ms, now);
+    }
+}
+
+/* What the answer says of the rate limit: somebody else may be using the account. */
+static void learn(struct call *call, const struct upstream_outcome *outcome, int64_t now)
+{
+    struct account *account = call->account;
+    const char *name = account->config->name;
+    int64_t pause_s = outcome->retry_after_s > outcome->rate_reset_s ? outcome->retry_after_s
+                                                                     : outcome->rate_reset_s;
+    size_t foreign;
+
+    if (outcome->status == 429) {
+        if (pause_s < 0) {
+            pause_s = account->config->budget.window_s;
+        }
+        scheduler_pause(account->scheduler, now + pause_s * 1000);
+        metrics_add(METRIC_FOREIGN_CALLS, name, NULL, 1);
+        log_warning("the upstream refused a call over its rate limit: does somebody else use the "
+                    "account?",
+                    "s:s, s:I", "account", name, "pause_s", (json_int_t)pause_s);
+    } else if (outcome->answered) {
+        foreign = scheduler_learn(account->scheduler, call->batch, outcome->rate_remaining, now);
+        if (foreign > 0) {
+            metrics_add(METRIC_FOREIGN_CALLS, name, NULL, (double)foreign);
+            log_warning("the upstream counts calls that are not ours: does somebody else use the "
+                        "account?",
+                        "s:s, s:I", "account", name, "calls", (json_int_t)foreign);
+        }
     }
 }
 
@@ -255,61 +230,77 @@ static void log_outcome(const struct call *call, const struct upstream_outcome *
     }
 }
 
+static void count_call(struct call *call)
+{
+    const struct batch *batch = call->batch;
+
+    metrics_observe(METRIC_CALL_REQUESTS, NULL, (double)batch->part_count);
+    metrics_observe(METRIC_CALL_DEVICES, NULL, (double)batch->device_count);
+    call->account->calls_saved += batch->part_count - 1;
+    for (size_t i = 0; i < batch->part_count; i++) {
+        const struct entry *entry = entry_of(call, i);
+        metrics_observe(METRIC_QUEUE_WAIT, entry->subject.team,
+                        (double)(call->sent_boot_ms - entry->accepted_ms) / 1000);
+        if (batch->part_count > 1) {
+            metrics_add(METRIC_CALLS_SAVED, entry->subject.team, NULL,
+                        1 - (double)batch->parts[i].share / (double)SCHEDULER_SHARE);
+        }
+    }
+}
+
 static void on_answer(const struct upstream_outcome *outcome, void *arg)
 {
     struct call *call = arg;
-    struct entry *entry = call->entry;
-    struct verdict *verdict = &call->verdict;
     const char *account = call->account->config->name;
     int64_t now = clock_boot_ms();
 
+    call->result = outcome->result;
+    call->nothing_sent = outcome->nothing_sent;
+    call->upstream_status = outcome->status;
+    call->detail = xstrdup(outcome->detail);
+    learn(call, outcome, now);
     settle_slot(call, outcome, now);
-    verdict->result = outcome->result;
-    verdict->nothing_sent = outcome->nothing_sent;
-    verdict->upstream_status = outcome->status;
-    verdict->problem = problem_of(outcome);
-    verdict->detail = xstrdup(outcome->detail);
-    if (outcome->result == UPSTREAM_OK) {
-        verdict->results = results_json(entry->action, outcome);
-    } else if (outcome->token_rejected && !entry->token_retried) {
-        verdict->requeue = entry->token_retried = true;
+    for (size_t i = 0; i < call->batch->part_count; i++) {
+        call_judge_part(call, i, outcome, now);
+    }
+    if (!outcome->nothing_sent) {
+        count_call(call);
     }
     metrics_add(METRIC_UPSTREAM_CALLS, account, result_name(outcome->result), 1);
     metrics_observe(METRIC_UPSTREAM_SECONDS, account, (double)(now - call->sent_boot_ms) / 1000);
     log_outcome(call, outcome);
     write_outcome(call);
+    if (outcome->nothing_sent) {
+        breaker_failed(call->account);
+    } else {
+        breaker_succeeded(call->account);
+    }
 }
 
 /* ---- The intent ---- */
 
-/* The slot is too old, or the token was lost meanwhile: nothing is sent, the entry waits again. */
+/* The slot is too old, or the token was lost meanwhile: nothing is sent, the entries wait again. */
 static void withdraw(struct call *call)
 {
-    call->verdict = (struct verdict){
-        .result = UPSTREAM_FAILED,
-        .nothing_sent = true,
-        .requeue = true,
-        .counted_boot_ms = -1,
-        .detail = xstrdup("withdrawn before anything was sent"),
-    };
-    scheduler_give_back(call->account->scheduler, call->slot);
+    call->result = UPSTREAM_FAILED;
+    call->nothing_sent = true;
+    call->counted_boot_ms = -1;
+    call->detail = xstrdup("withdrawn before anything was sent");
+    for (size_t i = 0; i < call->batch->part_count; i++) {
+        call->parts[i].back = true;
+        call->parts[i].not_before_ms = INT64_MIN;
+    }
+    scheduler_give_back(call->account->scheduler, call->batch, clock_boot_ms());
     write_outcome(call);
 }
 
 static void send_call(struct call *call)
 {
-    const struct action *action = call->entry->action;
-    CLEANUP(cleanup_free) char *body = action_body(action);
-    CLEANUP(cleanup_free) const char **asked = xcalloc(action->device_count, sizeof(*asked));
+    const struct action *action = entry_of(call, 0)->action;
+    CLEANUP(cleanup_free)
+    char *body = action_body(action, call->batch->devices, call->batch->device_count);
 
-    for (size_t i = 0; i < action->device_count; i++) {
-        asked[i] = action->devices[i].canonical;
-    }
-    metrics_observe(METRIC_QUEUE_WAIT, call->entry->subject.team,
-                    (double)(call->sent_boot_ms - call->entry->accepted_ms) / 1000);
-    metrics_observe(METRIC_CALL_REQUESTS, NULL, 1);
-    metrics_observe(METRIC_CALL_DEVICES, NULL, (double)action->device_count);
-    upstream_call(call->account->upstream, body, asked, action->device_count,
+    upstream_call(call->account->upstream, body, call->batch->devices, call->batch->device_count,
                   action->kind == DEVICE_MAC, on_answer, call);
 }
 
@@ -317,19 +308,27 @@ static void on_intent_stored(enum err result, void *arg)
 {
     struct call *call = arg;
     struct account *account = call->account;
+    int64_t now = clock_boot_ms();
 
     if (result != OK) {
         metrics_add(METRIC_AUDIT_FAILURES, NULL, NULL, 1);
-        scheduler_give_back(account->scheduler, call->slot);
-        scheduler_return(account->scheduler, &call->entry->job);
+        scheduler_give_back(account->scheduler, call->batch, now);
+        for (size_t i = 0; i < call->batch->part_count; i++) {
+            entry_of(call, i)->open_parts--;
+            scheduler_back(account->scheduler, &call->batch->parts[i], INT64_MIN, false, now);
+        }
         free_call(call);
         account_pump_later(account, RETRY_MS);
         return;
     }
-    action_state_move(&call->entry->state, ACTION_DISPATCHED);
-    call->sent_boot_ms = clock_boot_ms();
-    if (call->sent_boot_ms - call->taken_boot_ms > SEND_WITHIN_MS ||
-        !upstream_ready(account->upstream)) {
+    for (size_t i = 0; i < call->batch->part_count; i++) {
+        struct entry *entry = entry_of(call, i);
+        if (entry->state == ACTION_QUEUED) {
+            action_state_move(&entry->state, ACTION_DISPATCHED);
+        }
+    }
+    call->sent_boot_ms = now;
+    if (now - call->batch->taken_ms > SEND_WITHIN_MS || !upstream_ready(account->upstream)) {
         withdraw(call);
         return;
     }
@@ -338,34 +337,52 @@ static void on_intent_stored(enum err result, void *arg)
 
 static char *intent_record(const struct call *call)
 {
-    const struct action *action = call->entry->action;
+    const struct action *action = entry_of(call, 0)->action;
     json_t *record = audit_begin("call.intent", NULL);
+    json_t *ids = add_actions(record, call);
     json_t *devices = json_array();
 
-    for (size_t i = 0; i < action->device_count; i++) {
-        (void)json_array_append_new(devices, json_string(action->devices[i].canonical));
+    for (size_t i = 0; i < call->batch->device_count; i++) {
+        (void)json_array_append_new(devices, json_string(call->batch->devices[i]));
     }
-    audit_add_text(record, "action_id", call->entry->id);
     audit_add_text(record, "call_id", call->id);
     audit_add_text(record, "account", call->account->config->name);
     audit_add_text(record, "action", action->type->name);
     audit_add(record, "devices", devices);
-    audit_add(record, "params", json_incref(action->params));
-    audit_add(record, "detail", json_pack("{s:[s]}", "actions", call->entry->id));
+    audit_add(record, "params", action_params(action));
+    audit_add(record, "detail", json_pack("{s:o}", "actions", ids));
     metrics_add(METRIC_AUDIT_RECORDS, "call.intent", NULL, 1);
     return audit_end(record);
 }
 
-void call_begin(struct account *account, struct entry *entry, int64_t slot, int64_t now_ms)
+/* What a restart wants to know of the call: its actions, and what it costs each team. */
+static char *grant_detail(const struct call *call)
+{
+    CLEANUP(cleanup_json) json_t *detail = NULL;
+    json_t *ids = json_array();
+    json_t *shares = json_object();
+
+    for (size_t i = 0; i < call->batch->part_count; i++) {
+        const char *team = entry_of(call, i)->subject.team;
+        json_int_t before = json_integer_value(json_object_get(shares, team));
+        (void)json_array_append_new(ids, json_string(entry_of(call, i)->id));
+        (void)json_object_set_new(shares, team, json_integer(before + call->batch->parts[i].share));
+    }
+    detail = json_pack("{s:o, s:o}", "actions", ids, "shares", shares);
+    return json_write(detail);
+}
+
+void call_begin(struct account *account, struct batch *batch)
 {
     struct dispatcher *dispatcher = account->dispatcher;
     struct call *call = xcalloc(1, sizeof(*call));
     struct store_write *write = store_write_new();
+    CLEANUP(cleanup_free) char *detail = NULL;
     struct store_grant grant = {
         .call_id = call->id,
         .account = account->config->name,
         .boot_id = clock_boot_id(),
-        .taken_boot_ms = now_ms,
+        .taken_boot_ms = batch->taken_ms,
         .taken_wall_ms = clock_wall_ms(),
         .answered_boot_ms = -1,
         .answered_wall_ms = -1,
@@ -374,16 +391,21 @@ void call_begin(struct account *account, struct entry *entry, int64_t slot, int6
     call->next = account->calls;
     account->calls = call;
     call->account = account;
-    call->entry = entry;
-    call->slot = slot;
-    call->taken_boot_ms = now_ms;
+    call->batch = batch;
+    call->parts = xcalloc(batch->part_count, sizeof(*call->parts));
     call->retry = evtimer_new(dispatcher->base, on_retry, call);
     memcpy(call->id, "call_", 5);
     crypto_random_text(call->id + 5, 20);
     dispatcher->calls++;
-    grants_drop_spent(account, write, now_ms);
+    grants_drop_spent(account, write, batch->taken_ms);
+    detail = grant_detail(call);
+    grant.detail = detail;
     store_write_add_grant(write, &grant);
-    store_write_set_state(write, entry->id, action_state_name(ACTION_DISPATCHED), call->id);
+    for (size_t i = 0; i < batch->part_count; i++) {
+        entry_of(call, i)->open_parts++;
+        store_write_set_state(write, entry_of(call, i)->id, action_state_name(ACTION_DISPATCHED),
+                              call->id);
+    }
     store_write_add_record(write, intent_record(call));
     if (store_submit(dispatcher->store, write, dispatcher->mailbox, on_intent_stored, call) != OK) {
         store_write_free(write);

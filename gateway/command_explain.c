@@ -79,15 +79,10 @@ static char *read_body(const struct explain *explain, size_t max)
 static void print_json(const char *decision, const char *rule, const struct problems *errors,
                        const struct decision *decided)
 {
-    json_t *violations = json_array();
+    json_t *violations = decided != NULL ? decision_violations(decided) : json_array();
     CLEANUP(cleanup_json) json_t *out = NULL;
     CLEANUP(cleanup_free) char *text = NULL;
 
-    for (size_t i = 0; decided != NULL && i < decided->violation_count; i++) {
-        (void)json_array_append_new(violations,
-                                    json_pack("{s:s, s:s}", "rule", decided->violations[i].rule,
-                                              "detail", decided->violations[i].detail));
-    }
     out = json_pack("{s:s, s:s?, s:o, s:o}", "decision", decision, "rule", rule, "errors",
                     problems_json(errors), "violations", violations);
     text = json_write(out);

@@ -1,9 +1,9 @@
 /* Dispatcher: takes submissions, asks the scheduler of the account for a place, makes them durable,
- * sends them upstream when the scheduler says so, makes the outcome durable and tells whoever
- * waits. It runs on one thread of its own, which owns queues, budgets, tokens and transfers: no
- * locks.
+ * sends them upstream when the scheduler says so and with whom, makes the outcome durable and tells
+ * whoever waits. It runs on one thread of its own, which owns queues, budgets, tokens and
+ * transfers: no locks.
  *
- * policy/ decides (which job, when, with whom); this carries out. */
+ * policy/ decides (which requests, when, in which call); this carries out. */
 #ifndef GATEWAY_DISPATCHER_H
 #define GATEWAY_DISPATCHER_H
 
@@ -34,8 +34,10 @@ struct submission {
     char *rule;
     json_t *report; /* what shadow rules would have refused, or NULL */
     int64_t priority;
-    int64_t wait_ms; /* refused if the results are expected later; < 0: whenever they come */
-    bool waits;      /* wants REPLY_FINISHED */
+    int64_t wait_ms;       /* refused if the results are expected later; < 0: whenever they come */
+    bool waits;            /* wants REPLY_FINISHED */
+    char *idempotency_key; /* or NULL */
+    char body_sha256[65];  /* with a key */
     struct mailbox *reply_to;
     void (*on_reply)(struct mail *mail, void *receiver); /* delivers a struct dispatcher_reply */
     uint64_t token;                                      /* comes back in every reply */
@@ -44,6 +46,8 @@ struct submission {
 enum reply_kind {
     REPLY_QUEUE_FULL,  /* nothing was queued; eta_ms: when there may be room */
     REPLY_TOO_LONG,    /* nothing was queued; eta_ms: how long it would have taken */
+    REPLY_DUPLICATE,   /* nothing was queued: the idempotency key is taken */
+    REPLY_NO_UPSTREAM, /* nothing was queued: the upstream cannot be reached; detail */
     REPLY_UNAVAILABLE, /* nothing was queued: the store cannot write, or the gateway is draining */
     REPLY_ACCEPTED,    /* durable; action_id, position, eta_ms. A waiting caller gets one more: */
     REPLY_FINISHED,    /* durable: state, results, and the problem unless completed */
@@ -65,6 +69,34 @@ struct dispatcher_reply {
     char *detail;
 };
 
+enum question_kind {
+    QUESTION_SHOW,      /* id: position and eta_ms of a queued action; ERR_NOT_FOUND */
+    QUESTION_CANCEL,    /* id, subject: OK, it is cancelled; ERR_EXISTS: it was sent already;
+                           ERR_NOT_FOUND: it ended before; ERR_IO: not written */
+    QUESTION_PREFLIGHT, /* team, action: eta_ms, would_share; ERR_FULL */
+    QUESTION_BUDGET,    /* account: json */
+};
+
+/* Asked and answered with the same object. Free with question_free(). */
+struct question {
+    struct mail mail;
+    enum question_kind kind;
+    char id[ACTION_ID_SIZE];
+    struct subject subject;
+    size_t team;
+    size_t account;
+    struct action *action;
+    struct mailbox *reply_to;
+    void (*on_answer)(struct mail *mail, void *receiver);
+    uint64_t token;
+    /* The answer. */
+    enum err result;
+    int64_t eta_ms;
+    size_t position;
+    bool would_share;
+    json_t *json;
+};
+
 /* Reads back what an earlier process left, ends what it left in the air as unknown, and starts
  * getting tokens. Blocks. config and store are borrowed and must live longer. */
 enum err dispatcher_new(const struct config *config, struct store *store,
@@ -75,6 +107,14 @@ void dispatcher_start(struct dispatcher *dispatcher);
 
 /* Gives a submission away. ERR_FULL: too many wait, the caller still owns it. Any thread. */
 enum err dispatcher_submit(struct dispatcher *dispatcher, struct submission *submission) MUST_CHECK;
+
+/* Gives a question away; it comes back answered. ERR_FULL as above. Any thread. */
+enum err dispatcher_ask(struct dispatcher *dispatcher, struct question *question) MUST_CHECK;
+
+/* How many slots of an account are free, and in how many seconds the next comes free (0 while one
+ * is): as of the last change. Any thread. */
+void dispatcher_slots(const struct dispatcher *dispatcher, size_t account, int64_t *ret_free,
+                      int64_t *ret_next_s);
 
 /* No more submissions are accepted and no more calls sent; calls under way go on. Any thread. */
 void dispatcher_drain(struct dispatcher *dispatcher);
@@ -94,5 +134,6 @@ void dispatcher_free(struct dispatcher *dispatcher);
 
 void submission_free(struct submission *submission);
 void dispatcher_reply_free(struct dispatcher_reply *reply);
+void question_free(struct question *question);
 
 #endif

@@ -1,9 +1,12 @@
-/* Dispatcher, shared by its own files: dispatcher.c (accounts, submissions, replies), call.c (the
- * life of one upstream call), restore.c (what an earlier process left). All on its thread. */
+/* Dispatcher, shared by its own files: dispatcher.c (thread and accounts), submit.c (taking in
+ * actions and telling callers), call.c (the life of one upstream call), verdict.c (what a call's
+ * outcome means for the requests in it), finish.c (ends of actions), questions.c, restore.c (what
+ * an earlier process left), grants.c. All on the dispatcher's thread. */
 #ifndef GATEWAY_DISPATCHER_PRIV_H
 #define GATEWAY_DISPATCHER_PRIV_H
 
 #include "gateway/dispatcher.h"
+#include "gateway/entries.h"
 #include "policy/scheduler.h"
 #include "store/store.h"
 #include "upstream/upstream.h"
@@ -20,6 +23,8 @@
 
 #define RETRY_MS 200 /* after the store refused a write */
 
+#define ACTION_TTL_MS ((int64_t)24 * 3600 * 1000) /* an action not sent by then expires */
+
 struct call;
 
 /* A grant in the store whose call is over: it is dropped there once its slot is free. */
@@ -34,32 +39,23 @@ struct account {
     const struct account_config *config;
     struct scheduler *scheduler;
     struct upstream *upstream;
-    struct event *timer;       /* runs account_pump() */
+    struct event *timer; /* runs account_pump() */
+    struct entry_list entries;
     struct call *calls;        /* under way: list through next */
     struct spent_grant *spent; /* about oldest first */
     struct spent_grant **spent_last;
-};
+    uint64_t calls_saved;
+    bool token_failed; /* the last attempt to get one */
 
-/* An accepted action. */
-struct entry {
-    struct job job; /* first: the scheduler hands out jobs */
-    struct account *account;
-    enum action_state state;
-    char id[ACTION_ID_SIZE];
-    struct subject subject;
-    struct action *action;
-    size_t team;
-    char *reason;
-    char *rule;
-    json_t *report;
-    int64_t priority;
-    int64_t submitted_ms;     /* wall clock */
-    int64_t accepted_ms;      /* boot clock */
-    struct mailbox *reply_to; /* NULL: nobody waits for the results */
-    void (*on_reply)(struct mail *mail, void *receiver);
-    uint64_t token;
-    bool waits;
-    bool token_retried; /* went back to the queue once because the token was refused */
+    /* The breaker: after some calls in a row of which nothing could be sent, none is tried until
+     * the token endpoint answers. */
+    int failures; /* in a row */
+    bool open;
+    int64_t probe_ms; /* boot clock: the next probe, while open */
+
+    /* For other threads. */
+    atomic_llong free_slots;
+    atomic_llong next_free_ms; /* boot clock */
 };
 
 struct dispatcher {
@@ -67,7 +63,7 @@ struct dispatcher {
     struct store *store;
     struct event_base *base;
     struct mailbox *mailbox;
-    struct event *tick; /* refreshes the gauges */
+    struct event *tick; /* refreshes the gauges, ends what has waited too long */
     struct mail stop;   /* ends the loop */
     pthread_t thread;
     bool started;
@@ -75,6 +71,7 @@ struct dispatcher {
     atomic_bool has_token;
     bool store_failed; /* as last logged */
     atomic_int calls;  /* under way, from taking the slot to the durable outcome */
+    struct entries *entries;
     struct account *accounts;
     size_t account_count;
     size_t *team_slots; /* for each team: its index in its account's scheduler */
@@ -83,26 +80,59 @@ struct dispatcher {
 /* dispatcher.c */
 void account_pump(struct account *account);
 void account_pump_later(struct account *account, int64_t delay_ms);
-void entry_free(struct entry *entry);
+void account_publish(struct account *account);
+void breaker_failed(struct account *account);
+void breaker_succeeded(struct account *account);
+
+/* submit.c */
+void on_submission(struct mail *mail, void *receiver);
 void entry_reply_finished(struct entry *entry, enum action_state state, const char *results,
                           enum problem_type problem, int upstream_status, const char *detail);
+
+/* questions.c */
+void on_question(struct mail *mail, void *receiver);
+
+/* call.c: makes a batch durable and sends it. */
+void call_begin(struct account *account, struct batch *batch);
+
+/* Forgets the account's calls when the process ends: the next one finds them as unknown. */
+void call_free_all(struct account *account);
+
+/* finish.c: adds to a write how an entry ends: state, results or problem, audit record. event is
+ * the record's, such as action.finished. */
+void entry_write_end(struct store_write *write, const struct entry *entry, const char *event,
+                     enum action_state state, const char *call_id, const char *results,
+                     const struct ending *ending);
+
+/* Ends an entry apart from a call's outcome: writes until it is durable, then entry_finish() and
+ * on_done (may be NULL). The entry is in nobody's hands meanwhile. */
+void entry_end(struct entry *entry, const char *event, enum action_state state, char *results_take,
+               void (*on_done)(enum err result, void *arg), void *arg);
+
+/* Whether nothing of a queued entry was sent or is about to be; and its end, then. */
+bool entry_can_withdraw(const struct entry *entry);
+void entry_withdraw(struct entry *entry, const char *event, enum action_state state,
+                    enum problem_type problem, const char *detail,
+                    void (*on_done)(enum err result, void *arg), void *arg);
+
+/* What an entry's devices came to, once all are known: the state, and the results as the caller
+ * sees them (the caller frees; NULL when there are none). */
+enum action_state entry_outcome(const struct entry *entry, char **ret_results);
+
+/* After its end is durable: state, reply, memory. */
+void entry_finish(struct entry *entry, enum action_state state, const char *results);
+
+/* Ends every entry whose caller waits and that has not been sent: they should hear it now. */
+void entries_fail_waiting(struct account *account, const char *detail);
+
+/* Ends what was not sent by its deadline. */
+void entries_expire(struct account *account, int64_t wall_ms);
 
 /* grants.c: remembers a call's grant until its slot is free, counted from counted_ms on; and adds
  * to a write the dropping of some that are. */
 void grants_remember(struct account *account, const char *call_id, int64_t counted_ms);
 void grants_drop_spent(struct account *account, struct store_write *write, int64_t now_ms);
 void grants_free(struct account *account);
-
-/* call.c: sends one entry in the slot taken for it. */
-void call_begin(struct account *account, struct entry *entry, int64_t slot, int64_t now_ms);
-
-/* Forgets the account's calls when the process ends: the next one finds them as unknown. */
-void call_free_all(struct account *account);
-
-/* Adds to a write the end of an entry that no call will answer: state, problem, audit record. */
-void entry_write_end(struct store_write *write, const struct entry *entry, enum action_state state,
-                     const char *call_id, const char *results, enum problem_type problem,
-                     int upstream_status, const char *detail);
 
 /* restore.c */
 enum err dispatcher_restore(struct dispatcher *dispatcher, struct error *error) MUST_CHECK;

@@ -114,7 +114,8 @@ enum err key_table_authenticate(const struct key_table *table, const char *text,
     char id[KEY_ID_LEN + 1] = "";
     struct key_entry wanted = {.id = id};
     struct key_entry *pointer = &wanted;
-    struct key_entry **found;
+    struct key_entry **by_id;
+    struct key_entry **by_digest;
     const struct key_entry *entry;
     bool formed = key_well_formed(text);
     bool equal;
@@ -123,12 +124,15 @@ enum err key_table_authenticate(const struct key_table *table, const char *text,
         memcpy(id, text + 3, KEY_ID_LEN);
     }
     crypto_sha256(text, strlen(text), wanted.digest);
-    found = bsearch(&pointer, table->by_id, table->count, sizeof(*found), compare_id);
-    if (found == NULL) {
-        found = bsearch(&pointer, table->by_digest, table->count, sizeof(*found), compare_digest);
-    }
-    entry = found != NULL ? *found : NULL;
+    by_id = bsearch(&pointer, table->by_id, table->count, sizeof(*by_id), compare_id);
+    by_digest =
+        bsearch(&pointer, table->by_digest, table->count, sizeof(*by_digest), compare_digest);
+    entry = by_id != NULL ? *by_id : NULL;
     equal = crypto_equal(wanted.digest, entry != NULL ? entry->digest : nobody, SHA256_BYTES);
+    if (!equal && by_digest != NULL) { /* configured under an id of the operator's */
+        entry = *by_digest;
+        equal = crypto_equal(wanted.digest, entry->digest, SHA256_BYTES);
+    }
     if (!formed || entry == NULL || !equal || wall_ms >= entry->not_after_ms) {
         return ERR_DENIED;
     }

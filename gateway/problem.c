@@ -27,6 +27,12 @@ static const struct {
     [PROBLEM_UNAVAILABLE] = {503, "unavailable", "The gateway cannot take actions now"},
     [PROBLEM_OUTCOME_UNKNOWN] = {504, "outcome-unknown", "Whether it was applied is not known"},
     [PROBLEM_STILL_RUNNING] = {504, "still-running", "The action is not finished yet"},
+    [PROBLEM_IDEMPOTENCY_MISMATCH] = {422, "idempotency-mismatch",
+                                      "The Idempotency-Key was used for another request"},
+    [PROBLEM_IN_PROGRESS] = {409, "in-progress", "The same request is being worked on"},
+    [PROBLEM_NOT_CANCELLABLE] = {409, "not-cancellable", "The action cannot be cancelled any more"},
+    [PROBLEM_CANCELLED] = {409, "cancelled", "The action was cancelled"},
+    [PROBLEM_EXPIRED] = {504, "expired", "The action was not sent in time"},
 };
 
 int problem_status(enum problem_type type)

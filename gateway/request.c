@@ -11,7 +11,6 @@
 #include <event2/buffer.h>
 #include <event2/event.h>
 #include <event2/http.h>
-#include <event2/keyvalq_struct.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +93,8 @@ static void free_request(struct request *request)
     subject_done(&request->subject);
     action_unref(request->action);
     free(request->reason);
+    free(request->idempotency_key);
+    json_decref(request->view);
     json_decref(request->problem);
     free(request);
 }
@@ -117,21 +118,52 @@ static const char *reason_phrase(int status)
     }
 }
 
+/* IETF draft-ietf-httpapi-ratelimit-headers: the account's window as the caller's policy. */
+static void set_rate_headers(struct request *request)
+{
+    const struct gateway *gateway = worker_gateway(request->worker);
+    const struct client_config *client = request->principal.client;
+    const struct account_config *account;
+    int64_t free_slots;
+    int64_t next_s;
+    size_t index;
+    char text[96];
+
+    if (client == NULL || client->team_index < 0) {
+        return;
+    }
+    index = config_team(gateway->config, (size_t)client->team_index)->account_index;
+    account = config_account(gateway->config, index);
+    dispatcher_slots(gateway->dispatcher, index, &free_slots, &next_s);
+    (void)snprintf(text, sizeof(text), "\"account\";q=%lld;w=%lld",
+                   (long long)account->budget.requests, (long long)account->budget.window_s);
+    request_set_header(request, "RateLimit-Policy", text);
+    (void)snprintf(text, sizeof(text), "\"account\";r=%lld;t=%lld", (long long)free_slots,
+                   (long long)next_s);
+    request_set_header(request, "RateLimit", text);
+}
+
 void request_reply(struct request *request, int status, const char *content_type, const char *body,
                    size_t len)
 {
     struct evbuffer *buffer = evbuffer_new();
     const char *route = request->route != NULL ? request->route->label : "none";
-    char code[8];
+    char code[24];
 
-    if (body != NULL) {
+    request_set_header(request, "Content-Type", content_type);
+    if (evhttp_request_get_command(request->http) == EVHTTP_REQ_HEAD) {
+        (void)snprintf(code, sizeof(code), "%zu", len);
+        request_set_header(request, "Content-Length", code);
+    } else {
         (void)evbuffer_add(buffer, body, len);
-        request_set_header(request, "Content-Type", content_type);
     }
     request_set_header(request, "X-Request-ID", request->id);
     request_set_header(request, "Cache-Control", "no-store");
     if (worker_gateway(request->worker)->draining) {
         request_set_header(request, "Connection", "close");
+    }
+    if (request->route != NULL && request->route->rated && status != 202) {
+        set_rate_headers(request);
     }
     (void)snprintf(code, sizeof(code), "%d", status);
     metrics_add(METRIC_HTTP_REQUESTS, route, code, 1);
@@ -199,7 +231,7 @@ static char *refusal_record(const struct request *request, enum problem_type typ
         audit_add_text(record, "action", action->type->name);
         audit_add(record, "devices",
                   json_incref(json_object_get(asked, action->kind == DEVICE_MAC ? "macs" : "ids")));
-        audit_add(record, "params", json_incref(action->params));
+        audit_add(record, "params", action_params(action));
     }
     audit_add_text(record, "reason", request->reason);
     audit_add_text(record, "decision", "deny");
@@ -250,24 +282,64 @@ static void refuse_unauthenticated(struct request *request)
 
 /* ---- Steps ---- */
 
-/* Finds the one access_token of the query. Returns how many there are; the caller frees. */
-static int query_token(const struct request *request, char **ret_token)
+/* evhttp's own parser gives up on empty values, which are as good as none here. */
+char *request_query(const struct request *request, const char *name, bool *ret_twice)
 {
-    const char *query = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request->http));
-    struct evkeyvalq pairs;
-    struct evkeyval *pair;
-    int found = 0;
+    const char *at = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request->http));
+    size_t name_len = strlen(name);
+    char *value = NULL;
 
-    if (query == NULL || strlen(query) == 0 || evhttp_parse_query_str(query, &pairs) != 0) {
-        return 0;
+    *ret_twice = false;
+    while (at != NULL && *at != '\0') {
+        size_t len = strcspn(at, "&");
+        if (len > name_len && strncmp(at, name, name_len) == 0 && at[name_len] == '=') {
+            CLEANUP(cleanup_free) char *coded = xstrndup(at + name_len + 1, len - name_len - 1);
+            *ret_twice = *ret_twice || value != NULL;
+            free(value);
+            value = evhttp_uridecode(coded, 1, NULL);
+        }
+        at += len + (at[len] == '&' ? 1 : 0);
     }
-    for (pair = pairs.tqh_first; pair != NULL; pair = pair->next.tqe_next) {
-        if (strcmp(pair->key, "access_token") == 0 && found++ == 0) {
-            *ret_token = xstrdup(pair->value);
+    if (*ret_twice || (value != NULL && value[0] == '\0')) {
+        free(value);
+        value = NULL;
+    }
+    return value;
+}
+
+bool request_has_role(const struct request *request, const char *role)
+{
+    const struct text_list *roles = &request->principal.client->roles;
+
+    for (size_t i = 0; i < roles->count; i++) {
+        if (strcmp(roles->items[i], role) == 0) {
+            return true;
         }
     }
-    evhttp_clear_headers(&pairs);
-    return found;
+    return false;
+}
+
+/* Auditors and operators see every team's. */
+bool request_sees_team(const struct request *request, const char *team)
+{
+    const struct client_config *client = request->principal.client;
+
+    return client->roles.count > 0 || (client->team != NULL && strcmp(client->team, team) == 0);
+}
+
+void request_ask(struct request *request, struct question *question_take,
+                 void (*on_answer)(struct request *request, struct question *question))
+{
+    worker_park(request->worker, request);
+    request->on_answer = on_answer;
+    question_take->reply_to = worker_mailbox(request->worker);
+    question_take->on_answer = worker_on_answer;
+    question_take->token = request->token;
+    if (dispatcher_ask(worker_gateway(request->worker)->dispatcher, question_take) != OK) {
+        question_free(question_take);
+        worker_unpark(request->worker, request);
+        request_reply_problem(request, PROBLEM_UNAVAILABLE, "The gateway is overloaded.");
+    }
 }
 
 static enum err authenticate(struct request *request)
@@ -275,12 +347,16 @@ static enum err authenticate(struct request *request)
     const struct gateway *gateway = worker_gateway(request->worker);
     const char *header = request_header(request, "Authorization");
     CLEANUP(cleanup_free) char *token = NULL;
-    int in_query = gateway->config->accept_query_token ? query_token(request, &token) : 0;
-    const char *key = token;
+    bool twice = false;
+    const char *key;
 
-    if (in_query > 1 || (in_query == 1 && header != NULL)) {
+    if (gateway->config->accept_query_token) {
+        token = request_query(request, "access_token", &twice);
+    }
+    if (twice || (token != NULL && header != NULL)) {
         return ERR_MALFORMED;
     }
+    key = token;
     if (header != NULL) {
         key = strncasecmp(header, bearer, strlen(bearer)) == 0 ? header + strlen(bearer) : "";
     }
@@ -309,8 +385,9 @@ void on_http_request(struct evhttp_request *http, void *worker)
     }
     err = authenticate(request);
     if (err == ERR_MALFORMED) {
-        request_reply_problem(request, PROBLEM_MALFORMED_REQUEST,
-                              "Send the key once: in Authorization or as access_token, not both.");
+        request_refuse(request, PROBLEM_MALFORMED_REQUEST,
+                       "Send the key once: in Authorization or as access_token, not both.", NULL,
+                       0);
     } else if (err != OK) {
         refuse_unauthenticated(request);
     } else {

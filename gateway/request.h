@@ -43,7 +43,13 @@ struct request {
     int64_t eta_ms;
     struct event *timer;
     uint64_t token;
-    struct request *next; /* in the worker's table */
+    struct request *next;  /* in the worker's table */
+    char *idempotency_key; /* or NULL */
+    char body_sha256[65];
+
+    /* A question to the dispatcher, while it is parked. question_free() is the callee's. */
+    void (*on_answer)(struct request *request, struct question *question);
+    json_t *view; /* the action it is about */
 
     /* A refusal that waits until it is recorded. */
     json_t *problem;
@@ -70,6 +76,21 @@ void request_reply_problem(struct request *request, enum problem_type type, cons
  * detail. retry_after_s 0: no Retry-After. */
 void request_refuse(struct request *request, enum problem_type type, const char *detail,
                     json_t *extra_take, int64_t retry_after_s);
+
+/* Asks the dispatcher about something and parks the request until on_answer; 503 if that cannot
+ * be. question_take has its kind and what is asked. */
+void request_ask(struct request *request, struct question *question_take,
+                 void (*on_answer)(struct request *request, struct question *question));
+
+/* A parameter of the query, decoded; NULL if it is not there, or there twice (*ret_twice). The
+ * caller frees. */
+char *request_query(const struct request *request, const char *name, bool *ret_twice);
+
+/* Whether the client may see this team's actions. */
+bool request_sees_team(const struct request *request, const char *team);
+
+/* Whether the client has a role. */
+bool request_has_role(const struct request *request, const char *role);
 
 /* Makes a request id, for requests that bring none. */
 void request_make_id(char *text, size_t size);

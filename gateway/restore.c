@@ -17,8 +17,8 @@
 
 struct restoring {
     struct account *account;
-    struct store_write *write;
-    char last_call_id[CALL_ID_SIZE]; /* its outcome is written already */
+    struct store_write *calls; /* how lost calls end: recorded before the actions in them */
+    struct store_write *actions;
     size_t queued;
     size_t unknown;
 };
@@ -36,6 +36,47 @@ int64_t restore_age_ms(const char *boot_id, int64_t boot_ms, int64_t wall_ms, in
     return age < now_boot_ms ? age : now_boot_ms;
 }
 
+/* A call whose outcome is not known, and never will be. */
+static void end_call(struct restoring *restoring, const struct store_grant *grant,
+                     const json_t *detail, int64_t counted_boot_ms, int64_t counted_wall_ms)
+{
+    json_t *record = audit_begin("call.outcome", NULL);
+    json_t *actions = json_object_get(detail, "actions");
+
+    if (json_array_size(actions) == 1) {
+        audit_add(record, "action_id", json_incref(json_array_get(actions, 0)));
+    }
+    audit_add_text(record, "call_id", grant->call_id);
+    audit_add_text(record, "account", grant->account);
+    audit_add_text(record, "outcome", "unknown");
+    audit_add(
+        record, "detail",
+        json_pack("{s:O*, s:b, s:s}", "actions", actions, "nothing_sent", 0, "text", CRASH_DETAIL));
+    store_write_answer_grant(restoring->calls, grant->call_id, counted_boot_ms, counted_wall_ms);
+    store_write_add_record(restoring->calls, audit_end(record));
+    metrics_add(METRIC_AUDIT_RECORDS, "call.outcome", NULL, 1);
+}
+
+/* The teams go on paying for the slot until it comes free. */
+static void restore_shares(struct account *account, const json_t *detail, int64_t counted_ms,
+                           int64_t now_ms)
+{
+    const struct dispatcher *dispatcher = account->dispatcher;
+    const int64_t free_ms = counted_ms + account->config->budget.window_s * 1000 + 1;
+    const char *name;
+    json_t *share;
+
+    json_object_foreach (json_object_get(detail, "shares"), name, share) {
+        ssize_t team = config_find_team(dispatcher->config, name);
+        if (team >= 0 && free_ms > now_ms &&
+            &dispatcher->accounts[config_team(dispatcher->config, (size_t)team)->account_index] ==
+                account) {
+            scheduler_restore_share(account->scheduler, dispatcher->team_slots[team],
+                                    json_integer_value(share), free_ms, now_ms);
+        }
+    }
+}
+
 static bool restore_grant(const struct store_grant *grant, void *arg)
 {
     struct restoring *restoring = arg;
@@ -46,6 +87,8 @@ static bool restore_grant(const struct store_grant *grant, void *arg)
     int64_t taken = boot - restore_age_ms(grant->boot_id, grant->taken_boot_ms,
                                           grant->taken_wall_ms, boot, wall);
     int64_t counted = taken + unanswered_ms;
+    CLEANUP(cleanup_json)
+    json_t *detail = grant->detail != NULL ? json_loads(grant->detail, 0, NULL) : NULL;
 
     if (grant->answered_boot_ms >= 0) {
         /* A call without an answer is stored with the time until which it may be counted: that
@@ -55,6 +98,9 @@ static bool restore_grant(const struct store_grant *grant, void *arg)
                                         grant->answered_wall_ms, boot, wall);
         counted = counted < taken + after ? taken + after : counted;
     }
+    if (grant->answered_boot_ms < 0) {
+        end_call(restoring, grant, detail, counted, wall + counted - boot);
+    }
     if (counted > boot) {
         /* To the book, a call that was taken so long ago that its time without an answer ends
          * right then. */
@@ -62,6 +108,7 @@ static bool restore_grant(const struct store_grant *grant, void *arg)
     } else {
         scheduler_restore_call(account->scheduler, taken, counted, boot);
     }
+    restore_shares(account, detail, counted, boot);
     grants_remember(account, grant->call_id, counted);
     return true;
 }
@@ -100,32 +147,16 @@ static struct entry *read_entry(struct account *account, const struct store_acti
         .team = (size_t)team,
         .reason = xstrdup(row->reason),
         .rule = xstrdup(row->rule),
-        .priority = row->priority,
         .submitted_ms = row->submitted_ms,
+        .deadline_ms = row->deadline_ms > 0 ? row->deadline_ms : row->submitted_ms + ACTION_TTL_MS,
         .accepted_ms = clock_boot_ms(),
+        .retry_until_ms = INT64_MAX,
     };
+    entry->job.action = action;
+    entry->job.team = dispatcher->team_slots[entry->team];
+    entry->job.priority = row->priority;
     (void)snprintf(entry->id, sizeof(entry->id), "%s", row->id);
     return entry;
-}
-
-static void add_unknown_outcome(struct restoring *restoring, const struct store_action *row)
-{
-    json_t *record;
-
-    if (row->call_id == NULL || strcmp(restoring->last_call_id, row->call_id) == 0) {
-        return;
-    }
-    (void)snprintf(restoring->last_call_id, sizeof(restoring->last_call_id), "%s", row->call_id);
-    record = audit_begin("call.outcome", NULL);
-    audit_add_text(record, "action_id", row->id);
-    audit_add_text(record, "call_id", row->call_id);
-    audit_add_text(record, "account", row->account);
-    audit_add_text(record, "outcome", "unknown");
-    audit_add(record, "detail",
-              json_pack("{s:[s], s:b, s:s}", "actions", row->id, "nothing_sent", 0, "text",
-                        CRASH_DETAIL));
-    store_write_add_record(restoring->write, audit_end(record));
-    metrics_add(METRIC_AUDIT_RECORDS, "call.outcome", NULL, 1);
 }
 
 /* Ends an action that does not go on. */
@@ -145,9 +176,9 @@ static void end_row(struct restoring *restoring, const struct store_action *row,
     audit_add_text(record, "account", row->account);
     audit_add_text(record, "problem", problem_name(problem));
     audit_add(record, "detail", json_pack("{s:s}", "state", action_state_name(state)));
-    store_write_finish_action(restoring->write, row->id, action_state_name(state), clock_wall_ms(),
-                              NULL, why_text);
-    store_write_add_record(restoring->write, audit_end(record));
+    store_write_finish_action(restoring->actions, row->id, action_state_name(state),
+                              clock_wall_ms(), NULL, why_text);
+    store_write_add_record(restoring->actions, audit_end(record));
     metrics_add(METRIC_AUDIT_RECORDS, "action.finished", NULL, 1);
 }
 
@@ -160,7 +191,6 @@ static bool restore_action(const struct store_action *row, void *arg)
     struct entry *entry;
 
     if (action_state_find(row->state, &state) == OK && state == ACTION_DISPATCHED) {
-        add_unknown_outcome(restoring, row);
         end_row(restoring, row, ACTION_UNKNOWN, PROBLEM_OUTCOME_UNKNOWN, CRASH_DETAIL);
         restoring->unknown++;
         return true;
@@ -171,8 +201,8 @@ static bool restore_action(const struct store_action *row, void *arg)
         return true;
     }
     entry->state = ACTION_QUEUED;
-    scheduler_restore_job(account->scheduler, &entry->job,
-                          account->dispatcher->team_slots[entry->team], clock_boot_ms());
+    entries_add(account->dispatcher->entries, entry);
+    scheduler_restore_job(account->scheduler, &entry->job, clock_boot_ms());
     restoring->queued++;
     return true;
 }
@@ -211,21 +241,28 @@ static enum err restore_account(struct account *account, struct error *error)
 {
     struct store *store = account->dispatcher->store;
     const char *name = account->config->name;
-    struct restoring restoring = {.account = account, .write = store_write_new()};
+    struct restoring restoring = {
+        .account = account, .calls = store_write_new(), .actions = store_write_new()};
     enum err err = store_load_grants(store, name, restore_grant, &restoring, error);
 
     if (err == OK) {
         err = store_load_open_actions(store, name, restore_action, &restoring, error);
     }
     if (err != OK) {
-        store_write_free(restoring.write);
+        store_write_free(restoring.calls);
+        store_write_free(restoring.actions);
         return err;
     }
     if (restoring.queued > 0 || restoring.unknown > 0) {
         log_info("restored", "s:s, s:I, s:I", "account", name, "queued",
                  (json_int_t)restoring.queued, "unknown", (json_int_t)restoring.unknown);
     }
-    return store_now(account->dispatcher, restoring.write, error);
+    err = store_now(account->dispatcher, restoring.calls, error);
+    if (err != OK) {
+        store_write_free(restoring.actions);
+        return err;
+    }
+    return store_now(account->dispatcher, restoring.actions, error);
 }
 
 enum err dispatcher_restore(struct dispatcher *dispatcher, struct error *error)

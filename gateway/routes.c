@@ -6,10 +6,14 @@
 #include <string.h>
 
 static const struct route routes[] = {
-    {EVHTTP_REQ_POST, "/o/api/v3.1/devices/action", false, "/o/api/v3.1/devices/action",
+    {EVHTTP_REQ_POST, "/o/api/v3.1/devices/action", false, "/o/api/v3.1/devices/action", true,
      handle_drop_in},
-    {EVHTTP_REQ_POST, "/v1/actions", false, "/v1/actions", handle_submit},
-    {EVHTTP_REQ_GET, "/v1/actions", true, "/v1/actions/{id}", handle_show_action},
+    {EVHTTP_REQ_POST, "/v1/actions", false, "/v1/actions", true, handle_submit},
+    {EVHTTP_REQ_GET, "/v1/actions", false, "/v1/actions", false, handle_list_actions},
+    {EVHTTP_REQ_GET, "/v1/actions", true, "/v1/actions/{id}", false, handle_show_action},
+    {EVHTTP_REQ_DELETE, "/v1/actions", true, "/v1/actions/{id}", false, handle_cancel_action},
+    {EVHTTP_REQ_POST, "/v1/preflight", false, "/v1/preflight", true, handle_preflight},
+    {EVHTTP_REQ_GET, "/v1/budget", false, "/v1/budget", false, handle_show_budget},
 };
 
 static const char *method_name(int method)

@@ -37,7 +37,6 @@ struct server {
     struct event *interrupt;
     struct event *poll;
     int64_t drain_deadline_ms;
-    bool told;
 };
 
 static size_t count_workers(const struct config *config)
@@ -153,8 +152,8 @@ static void on_poll(evutil_socket_t fd, short what, void *arg)
         (void)event_base_loopbreak(server->base);
         return;
     }
-    if (!dispatcher_busy(server->gateway.dispatcher) && !server->told) {
-        server->told = true;
+    /* Again and again: an acceptance may become durable only now. */
+    if (!dispatcher_busy(server->gateway.dispatcher)) {
         for (size_t w = 0; w < server->worker_count; w++) {
             worker_finish_waiting(server->workers[w]);
         }

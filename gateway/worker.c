@@ -88,6 +88,20 @@ void worker_on_reply(struct mail *mail, void *receiver)
     dispatcher_reply_free(reply);
 }
 
+void worker_on_answer(struct mail *mail, void *receiver)
+{
+    struct worker *worker = receiver;
+    struct question *question = (struct question *)mail;
+    struct request *request = *find_parked(worker, question->token);
+
+    if (request == NULL) {
+        question_free(question);
+        return;
+    }
+    worker_unpark(worker, request);
+    request->on_answer(request, question);
+}
+
 void worker_count(struct worker *worker, int change)
 {
     worker->pending += (size_t)change;

@@ -45,6 +45,9 @@ void worker_unpark(struct worker *worker, struct request *request);
 /* Delivers a struct dispatcher_reply: for struct submission. */
 void worker_on_reply(struct mail *mail, void *receiver);
 
+/* Delivers an answered struct question: for request_ask(). */
+void worker_on_answer(struct mail *mail, void *receiver);
+
 /* A request begins, or its answer was given. */
 void worker_count(struct worker *worker, int change);
 

@@ -1,0 +1,125 @@
+/* Dispatcher, what the outcome of a call means for each request in it: its results, its failure,
+ * or another try. Unknown never goes again. See call.h. */
+#include "gateway/call.h"
+
+#include "common/crypto.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define FIRST_BACKOFF_MS 200
+#define MAX_BACKOFF_MS   10000
+
+static enum problem_type problem_of(const struct upstream_outcome *outcome)
+{
+    if (outcome->result == UPSTREAM_UNKNOWN && !outcome->answered) {
+        return PROBLEM_OUTCOME_UNKNOWN;
+    }
+    return outcome->result == UPSTREAM_FAILED && outcome->status >= 400 && outcome->status < 500
+               ? PROBLEM_UPSTREAM_REJECTED
+               : PROBLEM_UPSTREAM_ERROR;
+}
+
+/* 200 ms, doubled with each attempt up to 10 s, and up to a quarter more. */
+static int64_t backoff_ms(int attempts)
+{
+    int64_t wait = MAX_BACKOFF_MS;
+    uint16_t random;
+
+    if (attempts < 6) {
+        wait = (int64_t)FIRST_BACKOFF_MS << (attempts > 0 ? attempts - 1 : 0);
+    }
+    crypto_random(&random, sizeof(random));
+    return wait + wait * random / UINT16_MAX / 4;
+}
+
+/* Whether the request may go again, nothing of it having been applied; and how. */
+static bool goes_again(struct call *call, size_t index, const struct upstream_outcome *outcome,
+                       int64_t now_ms)
+{
+    struct call_part *part = &call->parts[index];
+    struct entry *entry = (struct entry *)call->batch->parts[index].job;
+
+    part->not_before_ms = INT64_MIN;
+    if (outcome->result != UPSTREAM_FAILED) {
+        return false;
+    }
+    if (outcome->nothing_sent) {
+        part->not_before_ms = now_ms + backoff_ms(++entry->attempts);
+        return part->not_before_ms < entry->retry_until_ms;
+    }
+    if (outcome->token_rejected) {
+        bool first = !entry->token_retried;
+        entry->token_retried = true;
+        return first;
+    }
+    if (outcome->status == 429) {
+        return now_ms < entry->retry_until_ms;
+    }
+    /* One request's bad device must not fail the others: each goes alone, once. */
+    part->alone = outcome->status >= 400 && outcome->status < 500 && call->batch->part_count > 1;
+    return part->alone;
+}
+
+/* The part's own devices of the answer, by their places in the call. */
+static void take_items(const struct batch_part *part, struct entry *entry,
+                       const struct upstream_outcome *outcome)
+{
+    for (size_t i = 0; i < part->count; i++) {
+        entry->items[part->devices[i]] = outcome->items[part->places[i]];
+        entry->known[part->devices[i]] = true;
+    }
+}
+
+static void note_failure(struct entry *entry, const struct upstream_outcome *outcome)
+{
+    struct ending *ending = &entry->ending;
+    bool unknown = outcome->result == UPSTREAM_UNKNOWN;
+
+    if (ending->unknown && !unknown) {
+        return; /* the worst stays */
+    }
+    ending->failed = true;
+    ending->unknown = unknown;
+    ending->problem = problem_of(outcome);
+    ending->upstream_status = outcome->status;
+    free(ending->detail);
+    ending->detail = xstrdup(outcome->detail);
+}
+
+void call_judge_part(struct call *call, size_t index, const struct upstream_outcome *outcome,
+                     int64_t now_ms)
+{
+    struct call_part *part = &call->parts[index];
+    const struct batch_part *given = &call->batch->parts[index];
+    struct entry *entry = (struct entry *)given->job;
+    size_t devices = entry->action->device_count;
+
+    part->back = goes_again(call, index, outcome, now_ms);
+    if (part->back) {
+        return;
+    }
+    if (entry->items == NULL) {
+        entry->items = xcalloc(devices, sizeof(*entry->items));
+        entry->known = xcalloc(devices, sizeof(*entry->known));
+    }
+    if (outcome->result == UPSTREAM_OK) {
+        take_items(given, entry, outcome);
+        entry->ending.upstream_status =
+            entry->ending.failed ? entry->ending.upstream_status : outcome->status;
+    } else {
+        note_failure(entry, outcome);
+    }
+    if (given->count == devices) { /* the whole request went in this call */
+        part->ends = true;
+        part->state = entry_outcome(entry, &part->results);
+    }
+}
+
+void call_finish_split(struct entry *entry)
+{
+    char *results;
+    enum action_state state = entry_outcome(entry, &results);
+
+    entry_end(entry, "action.finished", state, results, NULL, NULL);
+}
