@@ -24,16 +24,18 @@ def unique(number):
 
 
 def budget(site, requests=1, window_s=WINDOW_S, **config):
+    """A gateway that needs a slot for each device: nothing is merged here."""
     simulator = site.simulator(limit=requests, window_s=window_s)
     return simulator, site.gateway(site.config(simulator, requests=requests, window_s=window_s,
-                                               **config))
+                                               max_devices_per_call=1, **config))
 
 
 def saturate(site, count, **simulator_options):
     """Queues so many calls at once and waits for them all; the calls and their outcomes, in order
     of arrival and by time."""
     simulator = site.simulator(limit=REQUESTS, window_s=WINDOW_S, **simulator_options)
-    gateway = site.gateway(site.config(simulator, requests=REQUESTS, window_s=WINDOW_S))
+    gateway = site.gateway(site.config(simulator, requests=REQUESTS, window_s=WINDOW_S,
+                                       max_devices_per_call=1))
     ids = [gateway.submit(unique(number))["id"] for number in range(count)]
     for id in ids:
         assert gateway.wait_final(id)["state"] == "completed"

@@ -107,17 +107,19 @@ def test_counters_move(gateway):
 def test_gauges(site):
     simulator = site.simulator(token_ttl_s=1000)
     gateway = site.gateway(site.config(simulator, requests=4, window_s=60))
+    bodies = [{"types": "exempt", "ids": [f"any-{number}"], "params": {"exempt_time": number}}
+              for number in range(7)]  # no two share a call
 
     def slots():
         return [int(gateway.metric("tollgate_budget_slots", account="main", state=state))
                 for state in ("free", "in_flight", "used")]
     wait_for("4 free slots", lambda: slots() == [4, 0, 0])
-    gateway.post(BODY)
+    gateway.post(bodies[0])
     simulator.order({"do": "delay", "ms": 4000})
-    gateway.submit(BODY)
+    gateway.submit(bodies[1])
     wait_for("one used, one in flight", lambda: slots() == [2, 1, 1])
-    for _ in range(5):
-        gateway.submit(BODY)
+    for body in bodies[2:]:
+        gateway.submit(body)
     wait_for("three waiting", lambda: gateway.metric("tollgate_queue_depth", team="ops") == 3)
     assert gateway.metric("tollgate_leader", account="main") == 1
     assert gateway.metric("tollgate_connections") >= 0

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 import requests
-from kit.checks import assert_contiguous
+from kit.checks import assert_calls, assert_contiguous
 from kit.gateway import DROP_IN, SUBMIT
 from kit.waiting import Together, wait_for
 
@@ -19,25 +19,25 @@ CLIENTS = 6
 
 
 class Load:
-    """Clients that submit actions, each for a device of its own, until they are told to stop."""
+    """Clients that submit actions, each for devices of its own, until they are told to stop."""
 
-    def __init__(self, gateway):
+    def __init__(self, gateway, make_body):
         self.gateway = gateway
+        self.make_body = make_body
         self.lock = threading.Lock()
         self.stop = threading.Event()
         self.count = 0
-        self.accepted = {}   # id: device, for what was answered 200, 202 or 504
-        self.completed = {}  # the same, for 200
+        self.accepted = {}   # id: body, for what was answered 200, 202 or 504
+        self.completed = {}  # id: results, for 200
         self.surprises = []
 
-    def next_device(self):
+    def next_body(self):
         with self.lock:
             self.count += 1
-            return f"any-load-{self.count}"
+            return self.make_body(self.count)
 
     def one(self, waits):
-        device = self.next_device()
-        body = {"types": "unexempt", "ids": [device]}
+        body = self.next_body()
         try:
             answer = self.gateway.post(body, DROP_IN if waits else SUBMIT, timeout=30)
         except requests.RequestException:
@@ -47,9 +47,9 @@ class Load:
             time.sleep(0.02)  # not as long as it was told: this is a load
         with self.lock:
             if answer.status_code in (200, 202, 504):
-                self.accepted[answer.headers["Location"].rsplit("/", 1)[1]] = device
+                self.accepted[answer.headers["Location"].rsplit("/", 1)[1]] = body
             if answer.status_code == 200:
-                self.completed[answer.headers["Location"].rsplit("/", 1)[1]] = device
+                self.completed[answer.headers["Location"].rsplit("/", 1)[1]] = answer.json()
             # 502: its token was not there yet, and nothing was sent
             if answer.status_code not in (200, 202, 429, 502, 503, 504):
                 self.surprises.append((answer.status_code, answer.text))
@@ -57,6 +57,20 @@ class Load:
     def run(self, number):
         while not self.stop.is_set():
             self.one(waits=number % 2 == 0)
+
+
+def one_device(number):
+    return {"types": "unexempt", "ids": [f"any-load-{number}"]}
+
+
+def many_devices(number):
+    """Of three kinds that cannot share calls with each other; now and then more than one call
+    holds."""
+    count = 20 if number % 7 == 0 else 1 + number % 3
+    body = {"types": "unexempt", "ids": [f"any-load-{number}-{at}" for at in range(count)]}
+    if number % 3 == 1:
+        body.update(types="exempt", params={"exempt_time": 1 + number % 2})
+    return body
 
 
 def check_audit(records):
@@ -77,16 +91,36 @@ def check_audit(records):
     return wrong
 
 
+def check_end(end, body, executions):
+    """What the action says of itself is what happened upstream."""
+    executed = [executions[device] for device in body["ids"]]
+    assert end["request"]["ids"] == body["ids"]
+    assert end["state"] in ("completed", "unknown", "failed"), end
+    if end["state"] == "completed":
+        assert set(executed) == {1}
+        assert end["results"] == [{"id": device, "status": 1, "command_id": ""}
+                                  for device in body["ids"]]
+    if end["state"] == "failed":
+        assert set(executed) == {0}, end
+    if end["results"] and end["state"] == "unknown":
+        assert all(executions[item["id"]] == 1 for item in end["results"])
+
+
 @pytest.mark.slow
-def test_kill_at_random_moments(site):
+@pytest.mark.parametrize("make_body, max_devices_per_call, queue_limit", [
+    (one_device, 1, REQUESTS),  # what is left at the end takes a second
+    (many_devices, 8, 10 * REQUESTS),
+], ids=["alone", "shared"])
+def test_kill_at_random_moments(site, make_body, max_devices_per_call, queue_limit):
     seed = int(os.environ.get("TOLLGATE_SEED", random.randrange(1 << 32)))
     print(f"TOLLGATE_SEED={seed}")
     chance = random.Random(seed)
     simulator = site.simulator(limit=REQUESTS, window_s=1, latency_ms="0-80")
-    config = site.config(simulator, requests=REQUESTS, window_s=1, timeout_s=1)
-    config.json["teams"]["ops"]["queue_limit"] = REQUESTS  # what is left at the end takes a second
+    config = site.config(simulator, requests=REQUESTS, window_s=1, timeout_s=1,
+                         max_devices_per_call=max_devices_per_call, batch_linger_ms=100)
+    config.json["teams"]["ops"]["queue_limit"] = queue_limit
     gateway = site.gateway(config)
-    load = Load(gateway)
+    load = Load(gateway, make_body)
     clients = Together()
     for number in range(CLIENTS):
         clients.start(load.run, number)
@@ -102,25 +136,42 @@ def test_kill_at_random_moments(site):
     assert len(load.accepted) > 5 * KILLS, "too little load to tell anything"
 
     ends = {id: gateway.wait_final(id, 120) for id in load.accepted}
-    executions = Counter(call["ids"][0] for call in simulator.calls())
+    calls = simulator.calls()
+    executions = Counter(device for call in calls for device in call["ids"])
     assert max(executions.values()) == 1, "executed twice"
-    for id, device in load.accepted.items():
-        end = ends[id]
-        assert end["request"]["ids"] == [device]
-        assert end["state"] in ("completed", "unknown", "failed"), end
-        if end["state"] == "completed":
-            assert executions[device] == 1
-            assert end["results"] == [{"id": device, "status": 1, "command_id": ""}]
-        if end["state"] == "failed":
-            assert executions[device] == 0, end
-    for id in load.completed:
+    assert max(len(call["ids"]) for call in calls) <= max_devices_per_call
+    for id, body in load.accepted.items():
+        check_end(ends[id], body, executions)
+    for id, results in load.completed.items():
         assert ends[id]["state"] == "completed"
+        assert ends[id]["results"] == results
     assert simulator.stats()["refused_429"] == 0
     assert simulator.stats()["max_in_window"] <= REQUESTS
     gateway.stop()
-    assert check_audit(gateway.audit()) == {}
+    records = gateway.audit()
+    assert check_audit(records) == {}
+    intents = assert_calls(records)
+    if max_devices_per_call > 1:
+        assert max(len(intent["detail"]["actions"]) for intent in intents) > 1, "nothing was shared"
     states = Counter(end["state"] for end in ends.values())
-    print(dict(states), "executed", len(executions))
+    print(dict(states), "executed", len(executions), "calls", len(calls))
+
+
+def test_a_split_request_in_the_air_ends_as_unknown(site):
+    """Its calls are all in the air when the gateway dies: each has its outcome in the log, and
+    names the action."""
+    simulator = site.simulator()
+    gateway = site.gateway(site.config(simulator, max_devices_per_call=2))
+    simulator.order(*[{"do": "hang"}] * 3)
+    id = gateway.submit({"types": "unexempt", "ids": [f"any-{n}" for n in range(6)]})["id"]
+    wait_for("the calls to arrive", lambda: len(simulator.calls()) == 3)
+    gateway.kill()
+    gateway.start()
+    assert gateway.action(id)["state"] == "unknown"
+    records = gateway.audit()
+    assert check_audit(records) == {}
+    assert len(assert_calls(records)) == 3
+    assert len(simulator.calls()) == 3
 
 
 def test_what_was_in_the_air_ends_as_unknown(site):
@@ -170,7 +221,8 @@ def test_what_was_queued_goes_on(site):
 def test_a_signal_under_load(site, number):
     """Case 31: it drains; every request gets its answer; no intent is without an outcome."""
     simulator = site.simulator(latency_ms="300-500")
-    gateway = site.gateway(site.config(simulator, requests=10, window_s=60))
+    gateway = site.gateway(site.config(simulator, requests=10, window_s=60,
+                                       max_devices_per_call=1))
     count = 40
     waiting = Together()
     for device in range(count):

@@ -67,7 +67,7 @@ def check(gateway, answer, state, outcome, upstream_status=None):
 @pytest.mark.parametrize("status, name", [
     (400, "upstream-rejected"), (403, "upstream-rejected"), (404, "upstream-rejected"),
     (405, "upstream-rejected"), (415, "upstream-rejected"), (500, "upstream-error"),
-    (502, "upstream-error"), (503, "upstream-error"), (599, "upstream-error"),
+    (503, "upstream-error"), (599, "upstream-error"),
 ])
 def test_error_statuses(simulator, gateway, status, name):
     simulator.order({"do": "status", "status": status, "body": "not to be passed on"})
@@ -135,6 +135,19 @@ def test_a_foreign_device_is_dropped(simulator, gateway, body):
 def test_a_late_answer(simulator, gateway):
     simulator.order({"do": "delay", "ms": 400})
     assert gateway.post(BODY).status_code == 200
+
+
+# ---- A proxy on the way answers for it: it may have been applied ----
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_a_proxy_that_speaks_for_the_upstream(simulator, gateway, status):
+    """docs/decisions/0004: what is behind it may have done it, so it never goes again."""
+    simulator.order({"do": "status", "status": status, "body": "not to be passed on"})
+    answer = gateway.post(BODY)
+    assert assert_problem(answer, 502, "upstream-error")["upstream_status"] == status
+    assert "not to be passed on" not in answer.text
+    check(gateway, answer, "unknown", "unknown", status)
+    assert simulator.calls() == []
 
 
 # ---- It answers 200 and nonsense: it may have been applied ----
@@ -243,11 +256,17 @@ def test_upstream_down_and_up_again(site):
     answer = gateway.post(BODY)
     problem = assert_problem(answer, 502, "upstream-error")
     assert "upstream_status" not in problem
-    assert "nothing was sent" in problem["detail"]
-    records = check(gateway, answer, "failed", "failed")
-    assert records["call.outcome"][0]["detail"]["nothing_sent"] is True
+    assert "nothing was sent" in problem["detail"].lower()
+    assert gateway.action(answer.headers["Location"])["state"] == "failed"
+    records = records_of(gateway, answer)
+    outcomes = records["call.outcome"]
+    assert len(records["call.intent"]) == len(outcomes) > 1, "it was not tried again"
+    assert {record["outcome"] for record in outcomes} == {"failed"}
+    assert all(record["detail"]["nothing_sent"] for record in outcomes)
+    assert len(records["action.finished"]) == 1
     simulator.start()
-    assert gateway.post(BODY).status_code == 200, "the slot was not given back"
+    assert wait_for("an answer: the slot must have been given back",
+                    lambda: gateway.post(BODY).status_code == 200)
     assert len(simulator.calls()) == 1
 
 

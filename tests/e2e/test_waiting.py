@@ -153,7 +153,8 @@ def test_positions_count_up(site):
     simulator = site.simulator()
     gateway = site.gateway(site.config(simulator, requests=1, window_s=3600))
     assert gateway.post(BODY).status_code == 200
-    accepted = [gateway.submit(BODY) for _ in range(4)]
+    accepted = [gateway.submit({"types": "exempt", "ids": [f"any-{number}"],
+                                "params": {"exempt_time": number}}) for number in range(4)]
     assert [action["position"] for action in accepted] == [0, 1, 2, 3]
     etas = [action["eta_s"] for action in accepted]
     assert etas == sorted(etas) and 3500 < etas[0] <= 3610 and 4 * 3500 < etas[3] <= 4 * 3610

@@ -15,6 +15,33 @@ def assert_problem(answer, status, name):
     return problem
 
 
+def assert_calls(records):
+    """Each call has one intent and then one outcome, about the same actions, all of them accepted
+    before; and the actions' devices are those that the call was for. Returns the intents."""
+    accepted, intents, outcomes = {}, {}, {}
+    for record in records:
+        if record["event"] == "action.accepted":
+            accepted[record["action_id"]] = record
+        elif record["event"] == "call.intent":
+            actions = record["detail"]["actions"]
+            assert actions and len(set(actions)) == len(actions), record
+            assert set(actions) <= set(accepted), record
+            assert record["call_id"] not in intents, record
+            assert len(set(record["devices"])) == len(record["devices"]), record
+            for id in actions:
+                assert record["action"] == accepted[id]["action"], record
+                assert record.get("params") == accepted[id].get("params"), record
+            intents[record["call_id"]] = record
+        elif record["event"] == "call.outcome":
+            assert record["call_id"] not in outcomes, record
+            intent = intents[record["call_id"]]
+            assert sorted(record["detail"]["actions"]) == sorted(intent["detail"]["actions"]), \
+                (intent, record)
+            outcomes[record["call_id"]] = record
+    assert set(intents) == set(outcomes), "a call without its outcome"
+    return list(intents.values())
+
+
 def assert_contiguous(records):
     """seq runs from 0 without a gap."""
     assert [record["seq"] for record in records] == list(range(len(records)))

@@ -26,10 +26,12 @@ def write_secret(path, text):
 
 class Config:
     """One account "main" at the simulator, one team "ops" that may do everything, one client
-    "script" of it; what a test wants otherwise it changes in .json before write()."""
+    "script" of it; what a test wants otherwise it changes in .json before write(). What is given
+    beside the named arguments are options of the account, such as max_devices_per_call=1 where no
+    two devices shall share a call."""
 
     def __init__(self, folder, simulator, requests=100000, window_s=1, timeout_s=10,
-                 sync_wait_s=30):
+                 sync_wait_s=30, **account):
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "gateway.json"
@@ -46,7 +48,7 @@ class Config:
                 "base_url": simulator.url,
                 "credentials": {"client_id": CLIENT_ID, "client_secret_file": "client_secret"},
                 "budget": {"requests": requests, "window_s": window_s},
-                "connect_timeout_s": min(5, timeout_s), "timeout_s": timeout_s}},
+                "connect_timeout_s": min(5, timeout_s), "timeout_s": timeout_s, **account}},
             "teams": {},
             "clients": {},
         }

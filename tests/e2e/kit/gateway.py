@@ -85,9 +85,9 @@ class Gateway(Process):
         assert answer.status_code == 200, (answer.status_code, answer.text)
         return answer.json()
 
-    def wait_final(self, location, timeout_s=60):
+    def wait_final(self, location, timeout_s=60, client="script"):
         def final():
-            action = self.action(location)
+            action = self.action(location, client)
             return action if action["state"] in FINAL_STATES else None
         return wait_for(f"{location} to end", final, timeout_s, every_s=0.03)
 
