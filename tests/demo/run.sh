@@ -62,7 +62,7 @@ write_configuration() {
         teams: {
             helpdesk: {account: "main", rules: [
                 {actions: ["exempt"], max_exempt_hours: 24, max_devices: 50},
-                {actions: ["unexempt"]}]},
+                {actions: ["unexempt", "re-identify"]}]},
             network: {account: "main", rules: [
                 {actions: ["dhcprenew", "re-identify"]},
                 {actions: ["assign_to_group"], groups: ["quarantine", "default"]},
@@ -140,6 +140,43 @@ show_audit() {
         done
 }
 
+budget() {
+    curl -fs "http://$front/v1/budget" -H "Authorization: Bearer $(cat "$state/helpdesk.key")" ||
+        die "The gateway did not say how its budget stands: see $shown/gateway.log."
+}
+
+# re_identify KEY DEVICE: one request that waits for its result; prints the status of the answer.
+re_identify() {
+    curl -s -o /dev/null -w '%{http_code}\n' "http://$front/o/api/v3.1/devices/action" \
+        -H "Authorization: Bearer $(cat "$state/$1.key")" -H 'Content-Type: application/json' \
+        -d "{\"types\":\"re-identify\",\"ids\":[\"$2\"]}"
+}
+
+# Thirty requests at once, and the calls that they took.
+show_sharing() {
+    local before after answered i teams=(helpdesk network) pids=()
+    say
+    say "# Thirty scripts at once, half of them of each team, ask for the same action, each for a device of its own:"
+    say "# re-identify normal-011, normal-012, ... normal-040. All wait for their results."
+    before=$(budget)
+    : >"$state/statuses.txt"
+    for i in {11..40}; do
+        re_identify "${teams[i % 2]}" "normal-0$i" >>"$state/statuses.txt" &
+        pids+=($!)
+    done
+    wait "${pids[@]}" || die "The gateway did not answer: see $shown/gateway.log."
+    after=$(budget)
+    answered=$(grep -c '^200$' "$state/statuses.txt" || true)
+    say "$answered answers with 200, for $(($(jq .used <<<"$after") - $(jq .used <<<"$before"))) of the ten calls."
+    [ "$answered" = 30 ] || die "That should have been 30: see $shown/gateway.log."
+    say
+    say "# How the window stands now (shortened). Each team pays for its share of the devices in a call."
+    say "curl -s http://$front/v1/budget -H \"Authorization: Bearer \$(cat $shown/helpdesk.key)\""
+    jq -r '"\(.used) of \(.requests) calls used, \(.free) free, \(.queued) requests wait, \(.calls_saved) calls saved by sharing",
+           (.teams[] | "  \(.team): \(.used) used, weight \(.weight), a new request would take \(.eta_s) s")' \
+        <<<"$after"
+}
+
 show_next() {
     say
     say "# Now you. The gateway is http://$front, its state is in $shown/."
@@ -185,6 +222,7 @@ request 200 "One more of helpdesk." \
     helpdesk '{"types":"unexempt","ids":["normal-001"]}'
 show_budget
 show_audit
+show_sharing
 show_next
 
 say
