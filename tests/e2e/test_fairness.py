@@ -69,6 +69,7 @@ def test_an_idle_share_is_borrowed(site):
     assert len(simulator.calls()) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("waits", [True, False], ids=["waits", "async"])
 def test_a_light_teams_lone_request_takes_the_next_slot(site, waits):
     """Whatever the others have queued: at most the call whose turn it already was goes before."""
@@ -203,6 +204,7 @@ def test_a_restart_forgets_no_teams_maximum(site, how):
 
 # ---- Order ----
 
+@pytest.mark.slow
 def test_urgency_orders_a_teams_requests(site):
     """RFC 9218: 0 before 3, which is the default, before 7; in order of arrival among equals."""
     simulator, gateway = make(site, {}, 1, 1)

@@ -187,6 +187,7 @@ def test_a_caller_that_waits_shortly_is_told_when_its_wait_is_over(site):
     assert gateway.action(answer.headers["Location"])["state"] == "failed"
 
 
+@pytest.mark.slow
 def test_a_shared_call_that_could_not_be_sent_goes_again_for_those_who_wait_longer(site):
     simulator = site.simulator()
     gateway = site.gateway(site.config(simulator, requests=1, window_s=1))

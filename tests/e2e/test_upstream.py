@@ -246,6 +246,7 @@ def test_no_answer_on_a_connection_that_was_used_before(simulator, gateway):
 
 # ---- It cannot be reached: nothing was sent ----
 
+@pytest.mark.slow
 def test_upstream_down_and_up_again(site):
     """Case 21."""
     simulator = site.simulator(access_token=TOKEN)
