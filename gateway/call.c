@@ -200,8 +200,8 @@ static void learn(struct call *call, const struct upstream_outcome *outcome, int
     size_t foreign;
 
     if (outcome->status == 429) {
-        if (pause_s < 0) {
-            pause_s = account->config->budget.window_s;
+        if (pause_s < 1) { /* not said, or in less than a second */
+            pause_s = pause_s < 0 ? account->config->budget.window_s : 1;
         }
         scheduler_pause(account->scheduler, now + pause_s * 1000);
         metrics_add(METRIC_FOREIGN_CALLS, name, NULL, 1);
