@@ -1,4 +1,4 @@
-"""The bars of issue 3 through the front door, with the upstream's real window of ten calls a minute
+"""What sharing is held to, through the front door, with the upstream's real window of ten calls a minute
 where that takes no longer than a test may. Those of minutes run with TOLLGATE_SOAK=1."""
 import os
 import random

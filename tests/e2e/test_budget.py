@@ -10,7 +10,7 @@ from kit.waiting import Heartbeat, Together, wait_for
 
 REQUESTS = 5
 WINDOW_S = 2
-IDLE_MS = 100  # the bar of issue 2
+IDLE_MS = 100  # longer is a slot wasted
 BODY = {"types": "unexempt", "ids": ["any-1"]}
 NOW_OR_NEVER = {"Prefer": "wait=1"}
 
