@@ -79,16 +79,24 @@ struct mailbox *mailbox_new(struct event_base *base, size_t limit, mailbox_cb on
     return mailbox;
 }
 
-void mailbox_free(struct mailbox *mailbox)
+bool mailbox_flush(struct mailbox *mailbox)
 {
     struct mail *list;
+    bool some = false;
 
+    while ((list = take_all(mailbox)) != NULL) {
+        mailbox->on_mail(list, mailbox->receiver);
+        some = true;
+    }
+    return some;
+}
+
+void mailbox_free(struct mailbox *mailbox)
+{
     if (mailbox == NULL) {
         return;
     }
-    while ((list = take_all(mailbox)) != NULL) {
-        mailbox->on_mail(list, mailbox->receiver);
-    }
+    (void)mailbox_flush(mailbox);
     event_free(mailbox->wake);
     (void)close(mailbox->fd);
     (void)pthread_mutex_destroy(&mailbox->lock);

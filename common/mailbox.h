@@ -7,6 +7,7 @@
 #include "common/error.h"
 #include "common/memory.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct event_base;
@@ -27,6 +28,10 @@ typedef void (*mailbox_cb)(struct mail *list, void *receiver);
 struct mailbox *mailbox_new(struct event_base *base, size_t limit, mailbox_cb on_mail,
                             void *receiver);
 void mailbox_free(struct mailbox *mailbox);
+
+/* Delivers what waits, without the loop: when that does not run any more. Returns whether there was
+ * any. */
+bool mailbox_flush(struct mailbox *mailbox);
 
 /* Posts a request from any thread. ERR_FULL: the bound is reached, the caller still owns it. */
 enum err mailbox_post(struct mailbox *mailbox, struct mail *mail) MUST_CHECK;

@@ -76,6 +76,15 @@ static json_t *add_actions(json_t *record, const struct call *call)
 
 /* ---- The outcome ---- */
 
+/* Whether nothing of an action was applied or is in another call, once this part of it is back. */
+static bool whole_again(const struct call *call, size_t index)
+{
+    const struct entry *entry = entry_of(call, index);
+
+    return entry->items == NULL &&
+           entry->job.left + call->batch->parts[index].count == entry->action->device_count;
+}
+
 /* A part that is back in the queue, or one of several parts of its action. */
 static void settle_part(struct call *call, size_t index)
 {
@@ -85,8 +94,7 @@ static void settle_part(struct call *call, size_t index)
 
     entry->open_parts--;
     if (part->back) {
-        if (entry->open_parts == 0 && entry->items == NULL &&
-            entry->job.left + call->batch->parts[index].count == entry->action->device_count) {
+        if (entry->open_parts == 0 && whole_again(call, index)) {
             action_state_move(&entry->state, ACTION_QUEUED);
         }
         scheduler_back(account->scheduler, &call->batch->parts[index], part->not_before_ms,
@@ -152,7 +160,7 @@ static void write_outcome(struct call *call)
     for (size_t i = 0; i < call->batch->part_count; i++) {
         const struct call_part *part = &call->parts[i];
         const struct entry *entry = entry_of(call, i);
-        if (part->back && call->batch->parts[i].count == entry->action->device_count) {
+        if (part->back && entry->open_parts == 1 && whole_again(call, i)) {
             store_write_set_state(write, entry->id, action_state_name(ACTION_QUEUED), NULL);
         } else if (part->ends) {
             entry_write_end(write, entry, "action.finished", part->state, call->id, part->results,
@@ -314,7 +322,12 @@ static void on_intent_stored(enum err result, void *arg)
         metrics_add(METRIC_AUDIT_FAILURES, NULL, NULL, 1);
         scheduler_give_back(account->scheduler, call->batch, now);
         for (size_t i = 0; i < call->batch->part_count; i++) {
-            entry_of(call, i)->open_parts--;
+            struct entry *entry = entry_of(call, i);
+            entry->open_parts--;
+            if (entry->state == ACTION_DISPATCHED && entry->open_parts == 0 &&
+                whole_again(call, i)) {
+                action_state_move(&entry->state, ACTION_QUEUED);
+            }
             scheduler_back(account->scheduler, &call->batch->parts[i], INT64_MIN, false, now);
         }
         free_call(call);
@@ -372,7 +385,7 @@ static char *grant_detail(const struct call *call)
     return json_write(detail);
 }
 
-void call_begin(struct account *account, struct batch *batch)
+bool call_begin(struct account *account, struct batch *batch)
 {
     struct dispatcher *dispatcher = account->dispatcher;
     struct call *call = xcalloc(1, sizeof(*call));
@@ -410,5 +423,7 @@ void call_begin(struct account *account, struct batch *batch)
     if (store_submit(dispatcher->store, write, dispatcher->mailbox, on_intent_stored, call) != OK) {
         store_write_free(write);
         on_intent_stored(ERR_FULL, call);
+        return false;
     }
+    return true;
 }

@@ -50,7 +50,10 @@ void account_pump(struct account *account)
         return;
     }
     while ((batch = scheduler_next(account->scheduler, now)) != NULL) {
-        call_begin(account, batch);
+        if (!call_begin(account, batch)) {
+            account_pump_later(account, RETRY_MS);
+            return;
+        }
     }
     account_publish(account);
     wake = scheduler_wake_ms(account->scheduler, now);
@@ -380,6 +383,11 @@ void dispatcher_stop(struct dispatcher *dispatcher)
         (void)pthread_join(dispatcher->thread, NULL);
         dispatcher->started = false;
     }
+}
+
+bool dispatcher_flush(struct dispatcher *dispatcher)
+{
+    return mailbox_flush(dispatcher->mailbox);
 }
 
 static void free_account(struct account *account)

@@ -128,7 +128,10 @@ bool dispatcher_has_token(const struct dispatcher *dispatcher);
 /* Ends the thread. What the store still answers afterwards is taken at dispatcher_free(). */
 void dispatcher_stop(struct dispatcher *dispatcher);
 
-/* After the store was closed. Calls still under way are forgotten: the next start finds them, as
+/* Takes what waits in the mailbox of a stopped dispatcher; whether there was any. */
+bool dispatcher_flush(struct dispatcher *dispatcher);
+
+/* After the store was stopped. Calls still under way are forgotten: the next start finds them, as
  * unknown. */
 void dispatcher_free(struct dispatcher *dispatcher);
 

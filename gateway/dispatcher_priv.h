@@ -92,8 +92,9 @@ void entry_reply_finished(struct entry *entry, enum action_state state, const ch
 /* questions.c */
 void on_question(struct mail *mail, void *receiver);
 
-/* call.c: makes a batch durable and sends it. */
-void call_begin(struct account *account, struct batch *batch);
+/* call.c: makes a batch durable and sends it. False: the store takes nothing now, and the batch is
+ * back in the queue. */
+bool call_begin(struct account *account, struct batch *batch) MUST_CHECK;
 
 /* Forgets the account's calls when the process ends: the next one finds them as unknown. */
 void call_free_all(struct account *account);

@@ -33,11 +33,11 @@ struct entry {
     struct mailbox *reply_to;
     void (*on_reply)(struct mail *mail, void *receiver);
     uint64_t token;
-    bool waits;         /* wants the results */
-    bool impatient;     /* would rather fail soon than have them late */
-    bool token_retried; /* went back to the queue once because the token was refused */
-    int attempts;       /* that failed before anything was sent */
-    size_t open_parts;  /* in calls, from their slot to their durable outcome */
+    bool waits;             /* wants the results */
+    bool impatient;         /* would rather fail soon than have them late */
+    int64_t token_retry_ms; /* boot clock: went back to the queue for a refused token; 0: never */
+    int attempts;           /* that failed before anything was sent */
+    size_t open_parts;      /* in calls, from their slot to their durable outcome */
 
     /* What is known so far of a request that took several calls. */
     struct answer_item *items; /* one for each device once the first are known; else NULL */

@@ -113,6 +113,19 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
     write_end(arg);
 }
 
+/* An end that could not be written: the action waits on, at the end of the queue. */
+static void queue_again(struct entry *entry)
+{
+    struct job job = {.action = entry->job.action,
+                      .team = entry->job.team,
+                      .priority = entry->job.priority,
+                      .alone = entry->job.alone};
+
+    entry->job = job;
+    scheduler_restore_job(entry->account->scheduler, &entry->job, clock_boot_ms());
+    account_pump_later(entry->account, RETRY_MS);
+}
+
 static void on_end_stored(enum err result, void *arg)
 {
     struct end *end = arg;
@@ -120,12 +133,16 @@ static void on_end_stored(enum err result, void *arg)
 
     if (result != OK) {
         metrics_add(METRIC_AUDIT_FAILURES, NULL, NULL, 1);
-        (void)evtimer_add(end->retry, &delay);
-        return;
+        if (end->on_done == NULL) {
+            (void)evtimer_add(end->retry, &delay);
+            return;
+        }
+        queue_again(end->entry); /* somebody waits to hear: it did not happen */
+    } else {
+        entry_finish(end->entry, end->state, end->results);
     }
-    entry_finish(end->entry, end->state, end->results);
     if (end->on_done != NULL) {
-        end->on_done(OK, end->arg);
+        end->on_done(result, end->arg);
     }
     event_free(end->retry);
     free(end->results);

@@ -239,6 +239,20 @@ static enum err start(struct server *server, struct error *error)
     return OK;
 }
 
+/* The threads are gone: what they still had for one another is delivered here, until there is no
+ * more, while all of them can still be asked. */
+static void flush_mail(struct server *server)
+{
+    bool some = true;
+
+    while (some) {
+        some = server->gateway.dispatcher != NULL && dispatcher_flush(server->gateway.dispatcher);
+        for (size_t w = 0; server->workers != NULL && w < server->worker_count; w++) {
+            some = (server->workers[w] != NULL && worker_flush(server->workers[w])) || some;
+        }
+    }
+}
+
 static void stop(struct server *server)
 {
     admin_free(server->admin);
@@ -252,12 +266,16 @@ static void stop(struct server *server)
     }
     if (server->gateway.store != NULL) {
         record_event(server, "node.stopped", NULL);
-        store_close(server->gateway.store);
+        store_stop(server->gateway.store);
     }
+    flush_mail(server);
     for (size_t w = 0; server->workers != NULL && w < server->worker_count; w++) {
         worker_free(server->workers[w]);
     }
     dispatcher_free(server->gateway.dispatcher);
+    if (server->gateway.store != NULL) {
+        store_free(server->gateway.store);
+    }
 }
 
 static void close_sockets(struct server *server)

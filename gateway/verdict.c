@@ -49,8 +49,9 @@ static bool goes_again(struct call *call, size_t index, const struct upstream_ou
         return part->not_before_ms < entry->retry_until_ms;
     }
     if (outcome->token_rejected) {
-        bool first = !entry->token_retried;
-        entry->token_retried = true;
+        /* Once; but what was sent before that is not another time. */
+        bool first = entry->token_retry_ms == 0 || call->sent_boot_ms < entry->token_retry_ms;
+        entry->token_retry_ms = entry->token_retry_ms == 0 ? now_ms : entry->token_retry_ms;
         return first;
     }
     if (outcome->status == 429) {

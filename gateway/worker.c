@@ -360,6 +360,11 @@ void worker_stop(struct worker *worker)
     }
 }
 
+bool worker_flush(struct worker *worker)
+{
+    return mailbox_flush(worker->mailbox);
+}
+
 void worker_free(struct worker *worker)
 {
     if (worker == NULL) {

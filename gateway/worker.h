@@ -28,7 +28,10 @@ void worker_finish_waiting(struct worker *worker);
 size_t worker_pending(const struct worker *worker);
 void worker_stop(struct worker *worker);
 
-/* After worker_stop() and store_close(). */
+/* Takes what waits in the mailbox of a stopped worker; whether there was any. */
+bool worker_flush(struct worker *worker);
+
+/* After worker_stop() and store_stop(). */
 void worker_free(struct worker *worker);
 
 /* ---- For requests, on the worker's thread ---- */

@@ -71,18 +71,16 @@ enum err store_open(const char *url, const char *node, struct store **ret_store,
     return OK;
 }
 
-void store_close(struct store *store)
+void store_stop(struct store *store)
 {
     struct worker *workers[2];
 
-    if (store == NULL) {
-        return;
-    }
     workers[0] = &store->writer;
     workers[1] = &store->reader;
     for (size_t i = 0; i < ARRAY_LEN(workers); i++) {
         stop(workers[i]);
         mailbox_free(workers[i]->mailbox);
+        workers[i]->mailbox = NULL; /* takes nothing any more */
     }
     if (store->probe != NULL) {
         event_free(store->probe);
@@ -95,9 +93,21 @@ void store_close(struct store *store)
     /* The reader first: the last connection to close folds the log into the database. */
     store->backend->close(store->reader.db);
     store->backend->close(store->writer.db);
+}
+
+void store_free(struct store *store)
+{
     (void)pthread_mutex_destroy(&store->lock);
     free(store->url);
     free(store);
+}
+
+void store_close(struct store *store)
+{
+    if (store != NULL) {
+        store_stop(store);
+        store_free(store);
+    }
 }
 
 bool store_healthy(const struct store *store)
@@ -124,7 +134,8 @@ enum err store_submit(struct store *store, struct store_write *write, struct mai
     write->reply_to = reply_to;
     write->on_done = on_done;
     write->arg = arg;
-    if (atomic_fetch_add(&store->waiting_bytes, bytes) + bytes <= STORE_WRITE_BYTES_MAX) {
+    if (atomic_fetch_add(&store->waiting_bytes, bytes) + bytes <= STORE_WRITE_BYTES_MAX &&
+        store->writer.mailbox != NULL) {
         err = mailbox_post(store->writer.mailbox, &write->mail);
     }
     /* From here on the write may be gone. */
@@ -136,7 +147,7 @@ enum err store_submit(struct store *store, struct store_write *write, struct mai
 
 enum err store_post_read(struct store *store, struct mail *mail)
 {
-    return mailbox_post(store->reader.mailbox, mail);
+    return store->reader.mailbox != NULL ? mailbox_post(store->reader.mailbox, mail) : ERR_FULL;
 }
 
 /* ---- Blocking ---- */

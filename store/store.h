@@ -94,6 +94,12 @@ enum err store_open(const char *url, const char *node, struct store **ret_store,
  * mailbox_free(), so close the store before freeing those. */
 void store_close(struct store *store);
 
+/* The two halves of store_close(). Once stopped, the store takes nothing (ERR_FULL) but may still
+ * be asked: so that whoever gets its last answers, in whatever order, can be let finish. Only when
+ * no other thread uses the store. */
+void store_stop(struct store *store);
+void store_free(struct store *store);
+
 /* Whether the last commit went well. Any thread. An unhealthy store still tries every write, and
  * tries by itself every half second, so it becomes healthy when the trouble is over. */
 bool store_healthy(const struct store *store);
