@@ -85,6 +85,18 @@ static bool whole_again(const struct call *call, size_t index)
            entry->job.left + call->batch->parts[index].count == entry->action->device_count;
 }
 
+/* The last of several parts is back: the action is wholly queued again. Should this not be written,
+ * a crash makes it unknown, which is safe. */
+static void store_queued(const struct entry *entry)
+{
+    struct store_write *write = store_write_new();
+
+    store_write_set_state(write, entry->id, action_state_name(ACTION_QUEUED), NULL);
+    if (store_submit(entry->account->dispatcher->store, write, NULL, NULL, NULL) != OK) {
+        store_write_free(write);
+    }
+}
+
 /* A part that is back in the queue, or one of several parts of its action. */
 static void settle_part(struct call *call, size_t index)
 {
@@ -96,6 +108,9 @@ static void settle_part(struct call *call, size_t index)
     if (part->back) {
         if (entry->open_parts == 0 && whole_again(call, index)) {
             action_state_move(&entry->state, ACTION_QUEUED);
+            if (!part->queued_stored) {
+                store_queued(entry);
+            }
         }
         scheduler_back(account->scheduler, &call->batch->parts[index], part->not_before_ms,
                        part->alone, clock_boot_ms());
@@ -158,9 +173,10 @@ static void write_outcome(struct call *call)
     }
     store_write_add_record(write, outcome_record(call));
     for (size_t i = 0; i < call->batch->part_count; i++) {
-        const struct call_part *part = &call->parts[i];
+        struct call_part *part = &call->parts[i];
         const struct entry *entry = entry_of(call, i);
-        if (part->back && entry->open_parts == 1 && whole_again(call, i)) {
+        part->queued_stored = part->back && entry->open_parts == 1 && whole_again(call, i);
+        if (part->queued_stored) {
             store_write_set_state(write, entry->id, action_state_name(ACTION_QUEUED), NULL);
         } else if (part->ends) {
             entry_write_end(write, entry, "action.finished", part->state, call->id, part->results,

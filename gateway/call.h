@@ -9,6 +9,7 @@
  * is one of several parts of one. */
 struct call_part {
     bool back;
+    bool queued_stored;    /* back, and the outcome's write says that its action is queued again */
     bool alone;            /* back, and without company next time */
     int64_t not_before_ms; /* back, and not before that */
     bool ends;
