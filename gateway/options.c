@@ -113,13 +113,13 @@ static bool check_range(const struct reader *reader, const struct option_row *op
                         int64_t number, const char *what, const char *pointer)
 {
     if (number < option->min) {
-        problems_add(reader->problems, pointer, "%s %" PRId64 ", less than the least %" PRId64,
+        problems_add(reader->problems, pointer, "%s %" PRId64 "; at least %" PRId64 " is needed",
                      what, number, option->min);
         return false;
     }
     if (option->max > 0 && number > option->max) {
-        problems_add(reader->problems, pointer, "%s %" PRId64 ", more than the most %" PRId64, what,
-                     number, option->max);
+        problems_add(reader->problems, pointer, "%s %" PRId64 "; at most %" PRId64 " is allowed",
+                     what, number, option->max);
         return false;
     }
     return true;
@@ -187,7 +187,7 @@ static void read_value(const struct reader *reader, const struct option_row *opt
         break;
     case OPTION_STRING:
     case OPTION_FILE:
-        if (check_range(reader, option, (int64_t)json_string_length(value), "has length",
+        if (check_range(reader, option, (int64_t)json_string_length(value), "its length is",
                         pointer) &&
             check_text(reader, option, value, pointer)) {
             free(*(char **)place);
@@ -197,18 +197,20 @@ static void read_value(const struct reader *reader, const struct option_row *opt
         }
         break;
     case OPTION_TEXTS:
-        if (check_range(reader, option, (int64_t)json_array_size(value), "has items:", pointer)) {
+        if (check_range(reader, option, (int64_t)json_array_size(value), "the number of items is",
+                        pointer)) {
             read_texts(reader, option, value, pointer, place);
         }
         break;
     case OPTION_LIST:
-        if (check_range(reader, option, (int64_t)json_array_size(value), "has items:", pointer)) {
+        if (check_range(reader, option, (int64_t)json_array_size(value), "the number of items is",
+                        pointer)) {
             read_list(reader, option, value, pointer, place);
         }
         break;
     case OPTION_MAP:
         if (check_range(reader, option, (int64_t)json_object_size(value),
-                        "has entries:", pointer)) {
+                        "the number of entries is", pointer)) {
             read_map(reader, option, value, pointer, place);
         }
         break;
