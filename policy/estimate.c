@@ -123,7 +123,7 @@ static size_t call_number(const struct scheduler *scheduler, size_t team, const 
     }
     first = group->due > scheduler->taken_count ? (size_t)(group->due - scheduler->taken_count) : 0;
     if (!group->ripe && ahead + devices < scheduler->options.max_devices) {
-        *ret_linger_ms = max64(0, group->ripe_ms - scheduler->now_ms);
+        *ret_linger_ms = max64(0, group_expected_ms(scheduler, group) - scheduler->now_ms);
     }
     more = calls_needed(scheduler, ahead + devices) - 1;
     if (more > 0) {
@@ -249,7 +249,7 @@ int64_t scheduler_eta_ms(const struct scheduler *scheduler, const struct job *jo
     } else {
         number =
             group->due > scheduler->taken_count ? (size_t)(group->due - scheduler->taken_count) : 0;
-        linger_ms = group->ripe ? 0 : max64(0, group->ripe_ms - now_ms);
+        linger_ms = group->ripe ? 0 : max64(0, group_expected_ms(scheduler, group) - now_ms);
     }
     return eta_of(scheduler, job->team, number, linger_ms);
 }

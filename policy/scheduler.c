@@ -121,7 +121,17 @@ static void enter_lines(struct scheduler *scheduler, struct job *job)
     }
 }
 
-void scheduler_restore_job(struct scheduler *scheduler, struct job *job, int64_t now_ms)
+/* Gives back what an admission holds, but for its mention in group->jobs. */
+static void release_hold(struct scheduler *scheduler, size_t team, struct group *group,
+                         const struct action *action)
+{
+    assert(scheduler->teams[team].held > 0 && group->held >= action->device_count);
+    scheduler->teams[team].held--;
+    group->held -= action->device_count;
+    group_changed(scheduler, group);
+}
+
+static void queue_job(struct scheduler *scheduler, struct job *job, bool was_held, int64_t now_ms)
 {
     struct team_queue *team = &scheduler->teams[job->team];
 
@@ -134,6 +144,10 @@ void scheduler_restore_job(struct scheduler *scheduler, struct job *job, int64_t
     job->departed = team->departed;
     job->ahead = team->queued;
     job->group = group_get(scheduler, job->action);
+    if (was_held) { /* first: who lingers looks at who else is held */
+        release_hold(scheduler, job->team, job->group, job->action);
+        group_leave(scheduler, job->group);
+    }
     group_arrived(scheduler, job->group);
     team->queued++;
     scheduler->depth++;
@@ -141,20 +155,21 @@ void scheduler_restore_job(struct scheduler *scheduler, struct job *job, int64_t
     job_place(scheduler, job);
 }
 
+void scheduler_restore_job(struct scheduler *scheduler, struct job *job, int64_t now_ms)
+{
+    queue_job(scheduler, job, false, now_ms);
+}
+
 void scheduler_add(struct scheduler *scheduler, struct job *job, int64_t now_ms)
 {
-    scheduler_restore_job(scheduler, job, now_ms);
-    scheduler_leave(scheduler, job->team, job->action);
+    queue_job(scheduler, job, true, now_ms);
 }
 
 void scheduler_leave(struct scheduler *scheduler, size_t team, const struct action *action)
 {
     struct group *group = group_find(scheduler, action);
 
-    assert(scheduler->teams[team].held > 0 && group->held >= action->device_count);
-    scheduler->teams[team].held--;
-    group->held -= action->device_count;
-    group_changed(scheduler, group);
+    release_hold(scheduler, team, group, action);
     group_leave(scheduler, group);
 }
 

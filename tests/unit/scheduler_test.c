@@ -209,24 +209,25 @@ static void test_back_alone(void **state)
         static const char *const names[] = {"a", "b", "c"};
         jobs[i] = add(&world, i, 0, -1, names[i]);
     }
-    batch = scheduler_next(world.scheduler, 0);
-    assert_int_equal(batch->part_count, 3); /* all of one instant */
-    scheduler_answered(world.scheduler, batch, 100);
+    expect_none(&world, 199);
+    batch = scheduler_next(world.scheduler, 200); /* a crowd: more might come */
+    assert_int_equal(batch->part_count, 3);
+    scheduler_answered(world.scheduler, batch, 300);
     for (size_t i = 0; i < 3; i++) {
-        scheduler_back(world.scheduler, &batch->parts[i], INT64_MIN, true, 100);
+        scheduler_back(world.scheduler, &batch->parts[i], INT64_MIN, true, 300);
         assert_true(scheduler_untouched(jobs[i]));
     }
     batch_free(batch);
     assert_int_equal(scheduler_depth(world.scheduler), 3);
     for (size_t i = 0; i < 3; i++) { /* alone, and without lingering */
-        batch = scheduler_next(world.scheduler, 100);
+        batch = scheduler_next(world.scheduler, 300);
         assert_non_null(batch);
         assert_int_equal(batch->part_count, 1);
-        scheduler_answered(world.scheduler, batch, 100);
-        end(&world, batch->parts[0].job, 100);
+        scheduler_answered(world.scheduler, batch, 300);
+        end(&world, batch->parts[0].job, 300);
         batch_free(batch);
     }
-    expect_none(&world, 100);
+    expect_none(&world, 300);
     scheduler_free(world.scheduler);
 }
 
@@ -467,7 +468,8 @@ static void test_lingering(void **state)
     struct job *first;
 
     (void)state;
-    expect(&world, lone, 0); /* nothing is used: at once */
+    expect_none(&world, 0);
+    expect(&world, lone, 10); /* nothing is used: all but at once */
     next = add(&world, 0, 5000, 1, "b");
     expect_none(&world, 5000);
     assert_true(scheduler_wake_ms(world.scheduler, 5000) == 5100); /* one of ten is used */
