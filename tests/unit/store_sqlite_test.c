@@ -181,7 +181,7 @@ static void test_sqlite_foreign_record(void **state)
 
     assert_int_equal(do_write(fixture, record_write(0)), OK);
     run_beside(db, "INSERT INTO audit VALUES ('gw-1', 1, CAST('{\"v\":1,\"node\":\"gw-1\","
-                   "\"seq\":1,\"n\":99}' AS BLOB))");
+                   "\"seq\":1,\"n\":99}' AS BLOB), zeroblob(32))");
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     assert_int_equal(do_write(fixture, record_write(1)), ERR_IO);
     assert_int_equal(do_write(fixture, record_write(2)), OK);
