@@ -55,8 +55,8 @@ void progress_know(struct progress *progress, const struct action *action, const
 void progress_fail(struct progress *progress, const struct action *action, const size_t *devices,
                    size_t count, const struct ending *ending);
 
-/* The devices that are open, of those in ranges (see below; NULL: of all), may have been applied and
- * will never be known. ERR_MALFORMED: ranges are none of the action; nothing changed. */
+/* The devices that are open, of those in ranges (see below; NULL: of all), may have been applied
+ * and will never be known. ERR_MALFORMED: ranges are none of the action; nothing changed. */
 enum err progress_lose(struct progress *progress, const struct action *action, const json_t *ranges,
                        const char *detail) MUST_CHECK;
 

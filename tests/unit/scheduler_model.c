@@ -468,10 +468,9 @@ static void crash(struct sim *sim)
     trace(sim, "crash");
     lose_memory(sim);
     sim->scheduler = scheduler_new(&sim->options.scheduler);
-    sim->paused_ms = 0;
+    scheduler_pause(sim->scheduler, sim->paused_ms);
     for (size_t i = 0; i < sim->call_count; i++) {
         struct sim_call *call = sim->calls[i];
-        call->forgotten = call->forgotten || call->devices == 0; /* foreign: not written down */
         if (call->forgotten) {
             continue;
         }
