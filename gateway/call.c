@@ -389,7 +389,7 @@ static char *grant_detail(const struct call *call)
         }
     }
     detail = json_pack("{s:o, s:o, s:o, s:I}", "actions", ids, "parts", parts, "shares", shares,
-                       "timeout_ms", (json_int_t)(call->account->config->timeout_s * 1000));
+                       "timeout_ms", (json_int_t)1000 * call->account->config->timeout_s);
     return json_write(detail);
 }
 

@@ -406,7 +406,7 @@ static void answer(struct sim *sim, struct sim_call *call)
 
 /* ---- Restart ---- */
 
-/* What was not in the book is gone; what was under way is unknown. */
+/* What was not in the book is gone; what was under way is unknown, and does not go again. */
 static void lose_memory(struct sim *sim)
 {
     for (size_t i = 0; i < sim->call_count; i++) {
@@ -415,9 +415,10 @@ static void lose_memory(struct sim *sim)
     for (size_t i = 0; i < sim->request_count; i++) {
         struct sim_request *request = sim->requests[i];
         if (request->state == SIM_QUEUED) {
-            bool touched = !scheduler_untouched(&request->job);
+            bool over = request->job.left == 0;
             scheduler_end(sim->scheduler, &request->job, sim->now_ms);
-            if (touched) {
+            request->in_calls = 0;
+            if (over) {
                 end_request(sim, request);
             }
         } else if (request->state == SIM_HELD) {
@@ -453,6 +454,8 @@ static void restore_jobs(struct sim *sim)
         struct job job = {.action = &request->action,
                           .team = request->job.team,
                           .priority = request->job.priority};
+        job.given = xcalloc(request->action.device_count, sizeof(*job.given));
+        memcpy(job.given, request->out, request->action.device_count * sizeof(*job.given));
         request->job = job;
         request->not_before_ms = INT64_MIN;
         request->held_up = true;
