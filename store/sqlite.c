@@ -33,6 +33,7 @@ const struct store_backend store_backend_sqlite = {
     .read_action = sqlite_read_action,
     .read_idempotency = sqlite_read_idempotency,
     .list_actions = sqlite_list_actions,
+    .load_accounts = sqlite_load_accounts,
     .load_open_actions = sqlite_load_open_actions,
     .load_grants = sqlite_load_grants,
     .each_record = sqlite_each_record,

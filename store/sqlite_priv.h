@@ -18,6 +18,7 @@ enum sqlite_sql {
     SQL_SET_MARK,
     SQL_ADD_ACTION,
     SQL_SET_STATE,
+    SQL_SET_PROGRESS,
     SQL_FINISH_ACTION,
     SQL_ADD_IDEMPOTENCY,
     SQL_DROP_EXPIRED,
@@ -36,6 +37,7 @@ enum sqlite_sql {
     SQL_LIST_ACTIONS_OF_TEAM,
     SQL_LIST_ACTIONS_IN_STATE,
     SQL_LIST_ACTIONS_OF_TEAM_IN_STATE,
+    SQL_LOAD_ACCOUNTS,
     SQL_LOAD_OPEN_ACTIONS,
     SQL_LOAD_GRANTS,
     SQL_READ_RECORDS,
@@ -61,6 +63,7 @@ enum {
     ACTION_RESULTS,
     ACTION_PROBLEM,
     ACTION_CALL_ID,
+    ACTION_PROGRESS,
     ACTION_COLUMN_COUNT,
 
     LIST_NUMBER = ACTION_COLUMN_COUNT,
@@ -112,6 +115,8 @@ enum err sqlite_read_idempotency(struct store_db *db, struct store_idempotency *
 enum err sqlite_list_actions(struct store_db *db, const struct store_action_query *query,
                              struct arena *arena, struct store_page *ret_page,
                              struct error *error) MUST_CHECK;
+enum err sqlite_load_accounts(struct store_db *db, bool (*each)(const char *account, void *arg),
+                              void *arg, struct error *error) MUST_CHECK;
 enum err sqlite_load_open_actions(struct store_db *db, const char *account,
                                   bool (*each)(const struct store_action *action, void *arg),
                                   void *arg, struct error *error) MUST_CHECK;

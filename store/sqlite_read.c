@@ -33,16 +33,17 @@ static struct store_action action_at(sqlite3_stmt *statement)
         .results = text_at(statement, ACTION_RESULTS),
         .problem = text_at(statement, ACTION_PROBLEM),
         .call_id = text_at(statement, ACTION_CALL_ID),
+        .progress = text_at(statement, ACTION_PROGRESS),
     };
 }
 
 static struct store_action copy_action(struct arena *arena, const struct store_action *action)
 {
     struct store_action copy = *action;
-    const char **texts[] = {&copy.id,     &copy.account, &copy.team,       &copy.client,
-                            &copy.key_id, &copy.state,   &copy.request_id, &copy.reason,
-                            &copy.rule,   &copy.request, &copy.results,    &copy.problem,
-                            &copy.call_id};
+    const char **texts[] = {&copy.id,      &copy.account, &copy.team,       &copy.client,
+                            &copy.key_id,  &copy.state,   &copy.request_id, &copy.reason,
+                            &copy.rule,    &copy.request, &copy.results,    &copy.problem,
+                            &copy.call_id, &copy.progress};
 
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         *texts[i] = arena_text(arena, *texts[i]);
@@ -140,6 +141,24 @@ enum err sqlite_list_actions(struct store_db *db, const struct store_action_quer
     if (rc == SQLITE_ROW || rc == SQLITE_DONE) {
         *ret_page = page;
     } else {
+        err = sqlite_fail(db, "read it", error);
+    }
+    (void)sqlite3_reset(statement);
+    return err;
+}
+
+enum err sqlite_load_accounts(struct store_db *db, bool (*each)(const char *account, void *arg),
+                              void *arg, struct error *error)
+{
+    sqlite3_stmt *statement = db->statements[SQL_LOAD_ACCOUNTS];
+    bool more = true;
+    enum err err = OK;
+    int rc = SQLITE_DONE;
+
+    while (more && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
+        more = each(text_at(statement, 0), arg);
+    }
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
         err = sqlite_fail(db, "read it", error);
     }
     (void)sqlite3_reset(statement);

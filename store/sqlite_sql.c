@@ -37,13 +37,19 @@ const char *const sqlite_migrations[] = {
     "ALTER TABLE grants ADD COLUMN detail TEXT;"
     "CREATE INDEX idempotency_expires ON idempotency (expires_ms);"
     "PRAGMA user_version = 2",
+
+    /* What an older gateway knew of an action under way was in its memory only: {} says that
+     * nothing is known of it, not even which of its devices went. */
+    "ALTER TABLE actions ADD COLUMN progress TEXT;"
+    "UPDATE actions SET progress = '{}' WHERE finished_ms = 0 AND state = 'dispatched';"
+    "PRAGMA user_version = 3",
 };
 
 const int sqlite_migration_count = (int)ARRAY_LEN(sqlite_migrations);
 
 #define ACTION_COLUMNS                                                                             \
     "id, account, team, client, key_id, request_id, state, submitted_ms, finished_ms, priority, "  \
-    "deadline_ms, reason, rule, request, results, problem, call_id"
+    "deadline_ms, reason, rule, request, results, problem, call_id, progress"
 
 #define LIST_ACTIONS "SELECT " ACTION_COLUMNS ", number FROM actions WHERE number < ?1"
 #define LIST_ORDER   " ORDER BY number DESC LIMIT ?2"
@@ -59,11 +65,13 @@ const char *const sqlite_sql[SQL_COUNT] = {
                      " ON CONFLICT (node) DO UPDATE SET mark = ?2",
     [SQL_ADD_ACTION] =
         "INSERT INTO actions (" ACTION_COLUMNS ") VALUES"
-        " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+        " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
     [SQL_SET_STATE] = "UPDATE actions SET state = ?2, call_id = ifnull(?3, call_id)"
                       " WHERE id = ?1 AND finished_ms = 0",
+    [SQL_SET_PROGRESS] = "UPDATE actions SET state = ?2, progress = ?3"
+                         " WHERE id = ?1 AND finished_ms = 0",
     [SQL_FINISH_ACTION] = "UPDATE actions SET state = ?2, finished_ms = ?3, results = ?4,"
-                          " problem = ?5 WHERE id = ?1 AND finished_ms = 0",
+                          " problem = ?5, progress = NULL WHERE id = ?1 AND finished_ms = 0",
     /* A key that is there and has not expired stays: then nothing changes. */
     [SQL_ADD_IDEMPOTENCY] = "INSERT INTO idempotency (team, key, body_sha256, action_id,"
                             " expires_ms) VALUES (?1, ?2, ?3, ?4, ?5)"
@@ -90,6 +98,8 @@ const char *const sqlite_sql[SQL_COUNT] = {
     [SQL_LIST_ACTIONS_OF_TEAM] = LIST_ACTIONS " AND team = ?3" LIST_ORDER,
     [SQL_LIST_ACTIONS_IN_STATE] = LIST_ACTIONS " AND state = ?4" LIST_ORDER,
     [SQL_LIST_ACTIONS_OF_TEAM_IN_STATE] = LIST_ACTIONS " AND team = ?3 AND state = ?4" LIST_ORDER,
+    [SQL_LOAD_ACCOUNTS] = "SELECT account FROM actions WHERE finished_ms = 0"
+                          " UNION SELECT account FROM grants ORDER BY account",
     [SQL_LOAD_OPEN_ACTIONS] = "SELECT " ACTION_COLUMNS " FROM actions"
                               " WHERE account = ?1 AND finished_ms = 0 ORDER BY number",
     [SQL_LOAD_GRANTS] = "SELECT call_id, account, boot_id, taken_boot_ms, taken_wall_ms,"

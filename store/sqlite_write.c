@@ -143,17 +143,22 @@ static void bind_action(sqlite3_stmt *statement, const struct store_action *acti
     sqlite_bind_text(statement, 15, action->results);
     sqlite_bind_text(statement, 16, action->problem);
     sqlite_bind_text(statement, 17, action->call_id);
+    sqlite_bind_text(statement, 18, action->progress);
 }
 
 static enum sqlite_sql bind_action_change(struct store_db *db, const struct store_op *op)
 {
-    enum sqlite_sql sql = op->kind == STORE_SET_STATE ? SQL_SET_STATE : SQL_FINISH_ACTION;
+    enum sqlite_sql sql = op->kind == STORE_SET_STATE      ? SQL_SET_STATE
+                          : op->kind == STORE_SET_PROGRESS ? SQL_SET_PROGRESS
+                                                           : SQL_FINISH_ACTION;
     sqlite3_stmt *statement = db->statements[sql];
 
     sqlite_bind_text(statement, 1, op->action.id);
     sqlite_bind_text(statement, 2, op->action.state);
     if (sql == SQL_SET_STATE) {
         sqlite_bind_text(statement, 3, op->action.call_id);
+    } else if (sql == SQL_SET_PROGRESS) {
+        sqlite_bind_text(statement, 3, op->action.progress);
     } else {
         sqlite_bind_int(statement, 3, op->action.finished_ms);
         sqlite_bind_text(statement, 4, op->action.results);
@@ -227,6 +232,7 @@ static enum sqlite_sql bind_op(struct store_db *db, const struct store_op *op)
         bind_grant(db->statements[SQL_ADD_GRANT], &op->grant);
         return SQL_ADD_GRANT;
     case STORE_SET_STATE:
+    case STORE_SET_PROGRESS:
     case STORE_FINISH_ACTION:
         return bind_action_change(db, op);
     case STORE_ANSWER_GRANT:

@@ -152,6 +152,19 @@ enum err store_post_read(struct store *store, struct mail *mail)
 
 /* ---- Blocking ---- */
 
+enum err store_load_accounts(struct store *store, bool (*each)(const char *account, void *arg),
+                             void *arg, struct error *error)
+{
+    struct store_db *db;
+    enum err err = store->backend->open(store->url, NULL, &db, error);
+
+    if (err == OK) {
+        err = store->backend->load_accounts(db, each, arg, error);
+        store->backend->close(db);
+    }
+    return err;
+}
+
 enum err store_load_open_actions(struct store *store, const char *account,
                                  bool (*each)(const struct store_action *action, void *arg),
                                  void *arg, struct error *error)

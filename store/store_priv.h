@@ -44,6 +44,7 @@ void arena_done(struct arena *arena);
 enum store_op_kind {
     STORE_ADD_ACTION,
     STORE_SET_STATE,
+    STORE_SET_PROGRESS,
     STORE_FINISH_ACTION,
     STORE_ADD_IDEMPOTENCY,
     STORE_DROP_EXPIRED,
@@ -58,7 +59,7 @@ struct store_op {
     enum store_op_kind kind;
     union {
         /* What changes an action or a grant uses the key and the fields that change. */
-        struct store_action action;           /* ADD_ACTION, SET_STATE, FINISH_ACTION */
+        struct store_action action;           /* ADD_, FINISH_ACTION, SET_STATE, SET_PROGRESS */
         struct store_idempotency idempotency; /* ADD_IDEMPOTENCY, DROP_EXPIRED (only now_ms) */
         struct store_grant grant;             /* ADD_GRANT, ANSWER_GRANT, DROP_GRANT */
         struct {
@@ -147,6 +148,8 @@ struct store_backend {
     enum err (*list_actions)(struct store_db *db, const struct store_action_query *query,
                              struct arena *arena, struct store_page *ret_page,
                              struct error *error) MUST_CHECK;
+    enum err (*load_accounts)(struct store_db *db, bool (*each)(const char *account, void *arg),
+                              void *arg, struct error *error) MUST_CHECK;
     enum err (*load_open_actions)(struct store_db *db, const char *account,
                                   bool (*each)(const struct store_action *action, void *arg),
                                   void *arg, struct error *error) MUST_CHECK;

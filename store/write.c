@@ -61,6 +61,7 @@ void store_write_add_action(struct store_write *write, const struct store_action
         .results = arena_text(arena, action->results),
         .problem = arena_text(arena, action->problem),
         .call_id = arena_text(arena, action->call_id),
+        .progress = arena_text(arena, action->progress),
     };
 }
 
@@ -71,6 +72,16 @@ void store_write_set_state(struct store_write *write, const char *id, const char
         .id = arena_text(&write->arena, id),
         .state = arena_text(&write->arena, state),
         .call_id = arena_text(&write->arena, call_id),
+    };
+}
+
+void store_write_set_progress(struct store_write *write, const char *id, const char *state,
+                              const char *progress)
+{
+    add_op(write, STORE_SET_PROGRESS)->action = (struct store_action){
+        .id = arena_text(&write->arena, id),
+        .state = arena_text(&write->arena, state),
+        .progress = arena_text(&write->arena, progress),
     };
 }
 
