@@ -219,6 +219,7 @@ static enum err start(struct server *server, struct error *error)
     if (err != OK) {
         return err;
     }
+    server->gateway.refusals = refusals_new(server->base, config, store);
     record_event(server, "node.started", json_pack("{s:s}", "version", TOLLGATE_VERSION));
     record_event(server, "config.loaded", json_pack("{s:s}", "sha256", config->sha256));
     err = dispatcher_new(config, store, &dispatcher, error);
@@ -247,6 +248,8 @@ static void flush_mail(struct server *server)
 
     while (some) {
         some = server->gateway.dispatcher != NULL && dispatcher_flush(server->gateway.dispatcher);
+        some =
+            (server->gateway.refusals != NULL && refusals_flush(server->gateway.refusals)) || some;
         for (size_t w = 0; server->workers != NULL && w < server->worker_count; w++) {
             some = (server->workers[w] != NULL && worker_flush(server->workers[w])) || some;
         }
@@ -265,6 +268,7 @@ static void stop(struct server *server)
         dispatcher_stop(server->gateway.dispatcher);
     }
     if (server->gateway.store != NULL) {
+        refusals_end(server->gateway.refusals);
         record_event(server, "node.stopped", NULL);
         store_stop(server->gateway.store);
     }
@@ -273,6 +277,7 @@ static void stop(struct server *server)
         worker_free(server->workers[w]);
     }
     dispatcher_free(server->gateway.dispatcher);
+    refusals_free(server->gateway.refusals);
     if (server->gateway.store != NULL) {
         store_free(server->gateway.store);
     }
