@@ -120,7 +120,25 @@ bool header_is_request_id(const char *text, size_t max)
     return len > 0 && len <= max && text[len] == '\0';
 }
 
+/* Goes over that many hex digits in lower case, which may not all be zeros unless that is allowed.
+ */
+static bool take_hex(const char **text, size_t count, bool zeros)
+{
+    const char *at = *text;
+
+    if (strspn(at, "0123456789abcdef") != count || (!zeros && strspn(at, "0") == count)) {
+        return false;
+    }
+    *text = at + count;
+    return true;
+}
+
 bool header_is_traceparent(const char *text)
 {
-    return text != NULL && strlen(text) == 55 && strspn(text, "0123456789abcdef-") == 55;
+    if (text == NULL || strncmp(text, "00-", 3) != 0) {
+        return false;
+    }
+    text += 3;
+    return take_hex(&text, 32, false) && *text++ == '-' && take_hex(&text, 16, false) &&
+           *text++ == '-' && take_hex(&text, 2, true) && *text == '\0';
 }

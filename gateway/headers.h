@@ -40,7 +40,7 @@ bool header_read_idempotency_key(const char *text, const char **ret_key, size_t 
 /* X-Request-ID: 1 to max of A-Z a-z 0-9 . _ : - */
 bool header_is_request_id(const char *text, size_t max);
 
-/* traceparent: W3C Trace Context, version 00. */
+/* traceparent: W3C Trace Context, version 00, with a trace and a parent that are not zero. */
 bool header_is_traceparent(const char *text);
 
 #endif
