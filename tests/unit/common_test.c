@@ -353,6 +353,7 @@ static void test_utf8(void **state)
 
 static void test_errors_take_context(void **state)
 {
+    char text[600] = "";
     struct error error;
 
     (void)state;
@@ -360,6 +361,15 @@ static void test_errors_take_context(void **state)
     assert_int_equal(error_prefix(&error, "file %d", 7), ERR_IO);
     assert_string_equal(error.text, "file 7: no disk");
     assert_int_equal(error_set(NULL, ERR_IO, "nobody reads this"), ERR_IO);
+    assert_int_equal(error_set(&error, ERR_IO, "near '%s'", "\\ude0\xd0"), ERR_IO);
+    assert_string_equal(error.text, "near '\\ude0'");
+    memset(text, 'x', sizeof(text) - 1);
+    memcpy(text + sizeof(error.text) - 3, "\xe2\x82\xac", 3);
+    assert_int_equal(error_set(&error, ERR_IO, "%s", text), ERR_IO);
+    assert_int_equal(strlen(error.text), sizeof(error.text) - 3);
+    memcpy(text + 253, "\xe2\x82\xac", 3);
+    assert_int_equal(error_prefix(&error, "%s", text), ERR_IO);
+    assert_int_equal(strncmp(error.text + 252, "x: x", 4), 0);
 }
 
 int main(void)
