@@ -1,7 +1,11 @@
 /* Framer, as a program: each line of stdin is a stream of bytes in hex; each line of stdout says
  * what the framer makes of it, as JSON:
- *   {"verdict":"more","status":0,"messages":[{"method":"GET","target":"/","body":"<hex>"}]}
+ *   {"verdict":"more","status":0,"end":37,
+ *    "messages":[{"method":"GET","target":"/","body":"<hex>"}]}
+ * end: how many bytes the messages have that were let through.
  * The argument, if any, is the number of bytes that are fed at once. */
+#include "hex.h"
+
 #include "common/crypto.h"
 #include "common/json.h"
 #include "gateway/framer.h"
@@ -16,18 +20,6 @@ static const struct framer_limits limits = {
 
 static const char *const verdicts[] = {
     [FRAMER_MORE] = "more", [FRAMER_DONE] = "done", [FRAMER_REFUSED] = "refused"};
-
-/* In place; the number of bytes. */
-static size_t read_hex(char *text)
-{
-    size_t len = 0;
-
-    for (; strspn(text + 2 * len, "0123456789abcdef") >= 2; len++) {
-        char pair[3] = {text[2 * len], text[2 * len + 1], '\0'};
-        text[len] = (char)strtoul(pair, NULL, 16);
-    }
-    return len;
-}
 
 /* Takes the chunks together, in place. The framer let them through: they are well formed. */
 static size_t join_chunks(char *body)
@@ -86,8 +78,8 @@ static json_t *frame(char *data, size_t size, size_t piece)
             from = at;
         }
     }
-    return json_pack("{s:s, s:i, s:o}", "verdict", verdicts[verdict], "status", framer.status,
-                     "messages", messages);
+    return json_pack("{s:s, s:i, s:I, s:o}", "verdict", verdicts[verdict], "status", framer.status,
+                     "end", (json_int_t)from, "messages", messages);
 }
 
 int main(int argc, char **argv)
@@ -97,7 +89,7 @@ int main(int argc, char **argv)
     size_t capacity = 0;
 
     while (getline(&line, &capacity, stdin) > 0) {
-        json_t *framed = frame(line, read_hex(line), piece);
+        json_t *framed = frame(line, hex_decode(line), piece);
         CLEANUP(cleanup_free) char *text = json_write(framed);
         (void)puts(text);
         json_decref(framed);
