@@ -165,7 +165,7 @@ static int64_t ready_ms_of(const struct scheduler *scheduler, const struct group
 
     if (group != NULL && group->ready_jobs > 0) {
         bool full = group->pending + devices >= scheduler->options.max_devices;
-        return group->ripe || full ? scheduler->now_ms : group->ripe_ms;
+        return group->ripe || full ? scheduler->now_ms : group_expected_ms(scheduler, group);
     }
     used = requests - (int64_t)budget_free_slots(scheduler->budget, scheduler->now_ms);
     return scheduler->now_ms + scheduler->options.linger_ms * used / requests;
@@ -194,7 +194,9 @@ static void look_at_jobs(struct forecast *forecast)
         struct job *job = turn->job;
         struct group *group = job->alone ? NULL : job->group;
         bool lingers = group != NULL && job->lane_place != 0 && !group->ripe;
-        int64_t ready_ms = max64(job->not_before_ms, lingers ? group->ripe_ms : INT64_MIN);
+        int64_t ready_ms =
+            max64(job->not_before_ms,
+                  lingers ? group_expected_ms(forecast->scheduler, group) : INT64_MIN);
         add(forecast, job->team, group, job->left, ready_ms, false)->job = job;
         turn->job = order_next(&forecast->scheduler->teams[job->team], job);
     }

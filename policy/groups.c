@@ -1,12 +1,16 @@
 /* Scheduler, groups: which requests can share a call, and how long a call waits for company.
  *
  * A group lingers from its first ready job on, unless it fills a call:
- * - for linger_ms x used / requests: nothing while the window is empty, all of it as it fills;
+ * - for linger_ms x used / requests: next to nothing while the window is empty, all of it as it
+ *   fills;
+ * - a moment (10 ms by default) to see whether it is the first of a crowd, and a little longer for
+ *   those of its kind that were admitted and are being made durable;
  * - when it found company lately it is paced, so that a steady stream of one kind is carried by
  *   evenly spaced calls rather than by ten at once and none for the rest of the window. Its next
  *   call is due window / requests after the last was due. It leaves before, when as many jobs wait
- *   as come in such a time on average; or when no more seem to come. Waiting that brought nobody
- *   is not repeated for some calls: scripts that ask in sequence are not slowed.
+ *   as come in such a time on average; or when no more seem to come. A group that had no company
+ *   yet waits up to linger_ms for one that should come by then. Waiting that brought nobody is not
+ *   repeated for some calls: scripts that ask in sequence are not slowed.
  * Why the second: docs/decisions/0005-pacing.md. */
 #include "policy/scheduler_priv.h"
 
@@ -19,8 +23,12 @@
 
 #define MAX_INTERVALS   32 /* of the average between jobs */
 #define QUIET_INTERVALS 8  /* without a job: no more are coming */
-#define EARLY_TENTHS    6  /* of a pace: how early a call may leave that is full enough */
+#define HOPE_INTERVALS  3  /* the same, of a group that never had company */
+#define DRIFT_TENTHS    4  /* of a pace: how far from its due time a call may leave unpunished */
 #define MAX_VAIN        4  /* in a row: then 2^4 calls go without being paced */
+#define CROWD_PART      5  /* of the longest linger: what a crowd may pause and go on */
+#define HELD_PART       20 /* of the longest linger: how long company is awaited that was admitted */
+#define LOOK_PART       100 /* of the longest linger: how long to look whether one is alone */
 
 static bool came_before(const void *a, const void *b);
 
@@ -106,7 +114,7 @@ static struct group *new_group(struct scheduler *scheduler, char *key_take)
     }
     at = hash_of(key_take) & (scheduler->bucket_count - 1);
     group->key = key_take;
-    group->fair_ms = INT64_MIN / 2; /* long ago */
+    group->fair_ms = group->sent_ms = INT64_MIN / 2; /* long ago */
     group->arrived_ms = INT64_MIN;
     heap_init(&group->ready, came_before, offsetof(struct lane, group_place));
     group->next = scheduler->buckets[at];
@@ -148,6 +156,7 @@ static void free_group(struct group *group)
         free(lane);
     }
     heap_done(&group->ready);
+    free(group->arrivals);
     free(group->key);
     free(group);
 }
@@ -300,32 +309,93 @@ static int64_t linger_ms(const struct scheduler *scheduler)
     return scheduler->options.linger_ms * used / requests;
 }
 
-/* Whether company is to be expected that is worth waiting for longer than the linger time. */
+/* Until when a group waits that is not paced. */
+static int64_t linger_time(const struct scheduler *scheduler, const struct group *group)
+{
+    int64_t look = scheduler->options.linger_ms / (group->held > 0 ? HELD_PART : LOOK_PART);
+
+    return group->since_ms + max64(linger_ms(scheduler), look);
+}
+
+/* Whether the group found company lately. */
+static bool has_company(const struct group *group)
+{
+    return group->shared || group->ready_jobs > 1;
+}
+
+/* Whether company is to be expected that is worth waiting for longer than the linger time: of a
+ * group that never had any, only what would come soon. */
 static bool is_paced(const struct scheduler *scheduler, const struct group *group)
 {
-    return group->intervals > 0 && group->interval_ms <= pace_ms(scheduler) / 2 &&
-           group->skip == 0 && (group->shared || group->ready_jobs > 1);
+    int64_t longest = has_company(group) ? pace_ms(scheduler) / 2 : scheduler->options.linger_ms;
+
+    return group->intervals > 0 && group->interval_ms <= longest && group->skip == 0;
+}
+
+/* When nobody else seems to be coming. */
+static int64_t quiet_time(const struct scheduler *scheduler, const struct group *group)
+{
+    if (!has_company(group)) {
+        return group->arrived_ms + HOPE_INTERVALS * group->interval_ms;
+    }
+    return group->arrived_ms +
+           max64(max64(linger_ms(scheduler), QUIET_INTERVALS * group->interval_ms),
+                 scheduler->options.linger_ms / CROWD_PART);
+}
+
+/* How many jobs came in the last half pace, in intervals: their number times the average interval.
+ * Of more than are remembered, as many as the remembered ones make likely. */
+static int64_t young_ms(const struct scheduler *scheduler, const struct group *group)
+{
+    int64_t half = pace_ms(scheduler) / 2;
+    int64_t count = 0;
+    int64_t oldest = scheduler->now_ms;
+
+    for (size_t i = 0; group->arrivals != NULL && i < ARRIVALS && i < group->arrival_count; i++) {
+        count += group->arrivals[i] > scheduler->now_ms - half ? 1 : 0;
+        oldest = min64(oldest, group->arrivals[i]);
+    }
+    if (count == ARRIVALS) {
+        count = ARRIVALS * half / max64(1, scheduler->now_ms - oldest);
+    }
+    return count * group->interval_ms;
+}
+
+/* When a paced group goes that is not full: from half a pace before it is due on if many of its
+ * jobs have come just now, so that most wait less than half a pace; later if few have; but at most
+ * a pace after it was due. With as many as on average it leaves a sixth of a pace after. */
+static int64_t paced_time(const struct scheduler *scheduler, const struct group *group)
+{
+    int64_t pace = pace_ms(scheduler);
+    int64_t dense =
+        group->fair_ms - pace / 2 + max64(0, 3 * pace / 2 - 5 * young_ms(scheduler, group) / 3);
+    int64_t longest = group->since_ms + scheduler->options.linger_ms;
+
+    if (has_company(group) && group->fair_ms + pace > scheduler->now_ms) {
+        if (dense <= scheduler->now_ms && group->arrived_ms == scheduler->now_ms) {
+            return group->sent_ms + pace * DRIFT_TENTHS / 10;
+        }
+        longest = max64(longest, group->fair_ms + pace);
+    }
+    return min64(quiet_time(scheduler, group), longest);
 }
 
 static int64_t ripe_time(const struct scheduler *scheduler, const struct group *group)
 {
-    int64_t linger = linger_ms(scheduler);
-    int64_t until = group->since_ms + linger;
-    int64_t pace = pace_ms(scheduler);
-    int64_t gathered = (int64_t)group->ready_jobs * group->interval_ms + group->interval_ms / 2;
-    int64_t quiet;
+    int64_t until = linger_time(scheduler, group);
 
     if (group->pending >= scheduler->options.max_devices || scheduler->options.linger_ms == 0) {
         return scheduler->now_ms;
     }
-    if (!is_paced(scheduler, group)) {
-        return until;
+    return is_paced(scheduler, group) ? max64(until, paced_time(scheduler, group)) : until;
+}
+
+int64_t group_expected_ms(const struct scheduler *scheduler, const struct group *group)
+{
+    if (!is_paced(scheduler, group) || !has_company(group)) {
+        return group->ripe_ms;
     }
-    if (gathered >= pace) { /* as many as come in a pace */
-        return max64(until, group->fair_ms - pace * EARLY_TENTHS / 10);
-    }
-    quiet = group->arrived_ms + max64(linger, QUIET_INTERVALS * group->interval_ms);
-    return max64(until, min64(quiet, group->fair_ms + group->interval_ms));
+    return min64(group->ripe_ms, group->fair_ms + pace_ms(scheduler) / 6);
 }
 
 /* Gives the group's ready lanes to their teams, or takes them back. */
@@ -389,6 +459,12 @@ void group_arrived(struct scheduler *scheduler, struct group *group)
         group->interval_ms += (passed - group->interval_ms) / group->intervals;
     }
     group->arrived_ms = scheduler->now_ms;
+    if (group->arrivals == NULL && group->shared) {
+        group->arrivals = xcalloc(ARRIVALS, sizeof(*group->arrivals));
+    }
+    if (group->arrivals != NULL) {
+        group->arrivals[group->arrival_count++ % ARRIVALS] = scheduler->now_ms;
+    }
 }
 
 void group_hold(struct scheduler *scheduler, struct group *group, size_t team, size_t devices)
@@ -435,18 +511,20 @@ static void set_pace(struct scheduler *scheduler, struct group *group, size_t pa
 {
     int64_t now_ms = scheduler->now_ms;
     int64_t pace = pace_ms(scheduler);
-    int64_t until = group->since_ms + linger_ms(scheduler);
+    int64_t drift = pace * DRIFT_TENTHS / 10;
+    int64_t until = linger_time(scheduler, group);
 
     group->shared = parts > 1;
     group->skip -= group->skip > 0 ? 1 : 0;
     if (group->arrived_ms > until) {
         group->vain = group->skip = 0;
-    } else if (now_ms > until && group->skip == 0) {
+    } else if (now_ms > until + scheduler->options.linger_ms / HELD_PART && group->skip == 0) {
         group->vain += group->vain < MAX_VAIN ? 1 : 0;
         group->skip = (size_t)1 << group->vain;
     }
     /* From when this one was due, not from when it went: being early is not to add up. */
-    group->fair_ms = max64(now_ms, min64(group->fair_ms, now_ms + pace * EARLY_TENTHS / 10)) + pace;
+    group->fair_ms = max64(now_ms - drift, min64(group->fair_ms, now_ms + drift)) + pace;
+    group->sent_ms = now_ms;
 }
 
 /* A call of the group left: what remains lingers anew, unless it fills another. */

@@ -127,35 +127,56 @@ static void enter_lines(struct scheduler *scheduler, struct job *job)
     }
 }
 
-void scheduler_restore_job(struct scheduler *scheduler, struct job *job, int64_t now_ms)
+/* Gives back what an admission holds, but for its mention in group->jobs. */
+static void release_hold(struct scheduler *scheduler, size_t team, struct group *group,
+                         const struct action *action)
+{
+    assert(scheduler->teams[team].held > 0 && group->held >= action->device_count);
+    scheduler->teams[team].held--;
+    group_release(scheduler, group, action->device_count);
+}
+
+static void queue_job(struct scheduler *scheduler, struct job *job, bool was_held, int64_t now_ms)
 {
     assert(job->team < scheduler->team_count && job->action->device_count > 0);
     scheduler->now_ms = now_ms;
     job->order = ++scheduler->last_order;
-    job->left = job->action->device_count;
-    job->given = xcalloc(job->left, sizeof(*job->given));
+    if (job->given == NULL) {
+        job->given = xcalloc(job->action->device_count, sizeof(*job->given));
+    }
+    job->left = 0;
+    for (size_t i = 0; i < job->action->device_count; i++) {
+        job->left += job->given[i] == 0 ? 1 : 0;
+    }
+    assert(job->left > 0);
     job->not_before_ms = INT64_MIN;
     job->group = group_get(scheduler, job->action);
+    if (was_held) { /* first: who lingers looks at who else is held */
+        release_hold(scheduler, job->team, job->group, job->action);
+        group_leave(scheduler, job->group);
+    }
     group_arrived(scheduler, job->group);
     order_enter(scheduler, job);
     enter_lines(scheduler, job);
     job_place(scheduler, job);
 }
 
+void scheduler_restore_job(struct scheduler *scheduler, struct job *job, int64_t now_ms)
+{
+    queue_job(scheduler, job, false, now_ms);
+}
+
 void scheduler_add(struct scheduler *scheduler, struct job *job, int64_t now_ms)
 {
-    scheduler_restore_job(scheduler, job, now_ms);
+    queue_job(scheduler, job, true, now_ms);
     forecast_note(scheduler->forecast, job->group, job->team, job->action->device_count);
-    scheduler_leave(scheduler, job->team, job->action);
 }
 
 void scheduler_leave(struct scheduler *scheduler, size_t team, const struct action *action)
 {
     struct group *group = group_find(scheduler, action);
 
-    assert(scheduler->teams[team].held > 0 && group->held >= action->device_count);
-    scheduler->teams[team].held--;
-    group_release(scheduler, group, action->device_count);
+    release_hold(scheduler, team, group, action);
     group_leave(scheduler, group);
 }
 
@@ -164,7 +185,7 @@ bool scheduler_untouched(const struct job *job)
     return job->left == job->action->device_count;
 }
 
-void scheduler_end(struct scheduler *scheduler, struct job *job, int64_t now_ms)
+void scheduler_stop(struct scheduler *scheduler, struct job *job, int64_t now_ms)
 {
     scheduler->now_ms = now_ms;
     job_unplace(scheduler, job);
@@ -172,6 +193,11 @@ void scheduler_end(struct scheduler *scheduler, struct job *job, int64_t now_ms)
         order_given(scheduler, job);
         job->left = 0;
     }
+}
+
+void scheduler_end(struct scheduler *scheduler, struct job *job, int64_t now_ms)
+{
+    scheduler_stop(scheduler, job, now_ms);
     order_leave(scheduler, job);
     for (size_t i = 0; i < job->action->device_count; i++) {
         lines_leave(scheduler->lines, &job->claims[i]);

@@ -10,7 +10,8 @@
 
 #include <sys/queue.h>
 
-#define LEVELS 8 /* of urgency */
+#define ARRIVALS 32
+#define LEVELS   8 /* of urgency */
 
 /* The jobs of one team and level that have not ended, by arrival. */
 struct level {
@@ -60,8 +61,11 @@ struct group {
     int64_t ripe_ms;  /* until then it lingers */
     int64_t since_ms; /* when it began to linger */
     size_t linger_place;
-    bool shared;         /* company was found lately: pays to wait for more */
-    int64_t fair_ms;     /* the next call, were its calls spread evenly */
+    bool shared;       /* company was found lately: pays to wait for more */
+    int64_t fair_ms;   /* the next call, were its calls spread evenly */
+    int64_t sent_ms;   /* the last one */
+    int64_t *arrivals; /* of the last ARRIVALS jobs, in a ring; NULL: never had company */
+    size_t arrival_count;
     int64_t arrived_ms;  /* its last job; INT64_MIN: none */
     int64_t interval_ms; /* between jobs, moving average */
     int64_t intervals;   /* that it is the average of, about */
@@ -138,6 +142,8 @@ struct group *group_get(struct scheduler *scheduler, const struct action *action
 struct group *group_find(const struct scheduler *scheduler, const struct action *action);
 void group_leave(struct scheduler *scheduler, struct group *group); /* a job ended */
 void group_arrived(struct scheduler *scheduler, struct group *group);
+int64_t group_expected_ms(const struct scheduler *scheduler,
+                          const struct group *group); /* when a group that lingers leaves, about */
 bool group_ripens_before(const void *a, const void *b);
 struct job *lane_first(const struct lane *lane);
 bool lane_has_priority(const void *a, const void *b);

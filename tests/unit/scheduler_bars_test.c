@@ -89,6 +89,7 @@ static size_t calls_of(const struct sim *sim, size_t team)
 
 /* ---- Merging ---- */
 
+/* But for a look around of 10 ms. */
 static void test_a_lone_request_goes_at_once(void **state)
 {
     struct sim_options options = options_of(2, 100, 1);
@@ -97,7 +98,28 @@ static void test_a_lone_request_goes_at_once(void **state)
 
     (void)state;
     sim_run(sim, INT64_MAX);
-    assert_int_equal(request->taken_ms, 5000);
+    assert_int_equal(request->taken_ms, 5010);
+    sim_free(sim);
+}
+
+static void run_burst(size_t max_devices, int64_t hold_ms, int64_t latency_ms, uint64_t seed)
+{
+    struct sim_options options = options_of(5, max_devices, seed);
+    struct sim *sim;
+
+    options.latency_max_ms = latency_ms;
+    options.hold_max_ms = hold_ms;
+    sim = sim_new(&options);
+    for (size_t i = 0; i < 1000; i++) {
+        int64_t at_ms = seed == 1 ? (int64_t)i : sim_between(sim, 0, 1000);
+        (void)sim_plan(sim, at_ms, i % 5, &exempt, i, 1, 1000);
+    }
+    sim_run(sim, INT64_MAX);
+    print_message("burst, %zu devices in a call: %zu calls, median %lld ms, longest %lld ms\n",
+                  max_devices, sim->call_count, (long long)wait_quantile(sim, SIZE_MAX, 500),
+                  (long long)wait_quantile(sim, SIZE_MAX, 1000));
+    assert_true(sim->call_count <= 10);
+    assert_true(wait_quantile(sim, SIZE_MAX, 1000) < 9000);
     sim_free(sim);
 }
 
@@ -105,21 +127,17 @@ static void test_a_burst_of_a_thousand(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 5; seed++) {
-        struct sim_options options = options_of(5, 200, seed);
-        struct sim *sim;
-        options.latency_max_ms = seed == 1 ? 50 : 500;
-        sim = sim_new(&options);
-        for (size_t i = 0; i < 1000; i++) {
-            int64_t at_ms = seed == 1 ? (int64_t)i : sim_between(sim, 0, 1000);
-            (void)sim_plan(sim, at_ms, i % 5, &exempt, i, 1, 1000);
-        }
-        sim_run(sim, INT64_MAX);
-        print_message("burst: %zu calls, median %lld ms, longest %lld ms\n", sim->call_count,
-                      (long long)wait_quantile(sim, SIZE_MAX, 500),
-                      (long long)wait_quantile(sim, SIZE_MAX, 1000));
-        assert_true(sim->call_count <= 10);
-        assert_true(wait_quantile(sim, SIZE_MAX, 1000) < 9000);
-        sim_free(sim);
+        run_burst(200, 0, seed == 1 ? 50 : 500, seed);
+    }
+}
+
+/* Ten calls of a hundred devices are just enough: none may leave with a seat free, not even the
+ * first. */
+static void test_a_burst_that_fills_every_call(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 50; seed++) {
+        run_burst(100, (int64_t)seed % 3, seed == 1 ? 50 : 500, seed);
     }
 }
 
@@ -529,6 +547,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_lone_request_goes_at_once),
         cmocka_unit_test(test_a_burst_of_a_thousand),
+        cmocka_unit_test(test_a_burst_that_fills_every_call),
         cmocka_unit_test(test_a_steady_stream),
         cmocka_unit_test(test_scripts_in_sequence),
         cmocka_unit_test(test_slots_are_used),

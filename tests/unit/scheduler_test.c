@@ -209,24 +209,25 @@ static void test_back_alone(void **state)
         static const char *const names[] = {"a", "b", "c"};
         jobs[i] = add(&world, i, 0, -1, names[i]);
     }
-    batch = scheduler_next(world.scheduler, 0);
-    assert_int_equal(batch->part_count, 3); /* all of one instant */
-    scheduler_answered(world.scheduler, batch, 100);
+    expect_none(&world, 199);
+    batch = scheduler_next(world.scheduler, 200); /* a crowd: more might come */
+    assert_int_equal(batch->part_count, 3);
+    scheduler_answered(world.scheduler, batch, 300);
     for (size_t i = 0; i < 3; i++) {
-        scheduler_back(world.scheduler, &batch->parts[i], INT64_MIN, true, 100);
+        scheduler_back(world.scheduler, &batch->parts[i], INT64_MIN, true, 300);
         assert_true(scheduler_untouched(jobs[i]));
     }
     batch_free(batch);
     assert_int_equal(scheduler_depth(world.scheduler), 3);
     for (size_t i = 0; i < 3; i++) { /* alone, and without lingering */
-        batch = scheduler_next(world.scheduler, 100);
+        batch = scheduler_next(world.scheduler, 300);
         assert_non_null(batch);
         assert_int_equal(batch->part_count, 1);
-        scheduler_answered(world.scheduler, batch, 100);
-        end(&world, batch->parts[0].job, 100);
+        scheduler_answered(world.scheduler, batch, 300);
+        end(&world, batch->parts[0].job, 300);
         batch_free(batch);
     }
-    expect_none(&world, 100);
+    expect_none(&world, 300);
     scheduler_free(world.scheduler);
 }
 
@@ -308,6 +309,57 @@ static void test_reserved_slots_are_kept(void **state)
     other = add(&world, 1, 0, 9, "b");
     expect(&world, other, 0);
     expect(&world, jobs[2], WINDOW_MS);
+    scheduler_free(world.scheduler);
+}
+
+/* What went before a restart does not go again; and keeps its place in the order of its device. */
+static void test_a_job_of_before_a_restart_goes_on(void **state)
+{
+    struct world world = new_world(10, 2, 0);
+    struct job *half = xcalloc(1, sizeof(*half));
+    struct job *later;
+    struct batch *batch;
+
+    (void)state;
+    *half = (struct job){.action = action_of("exempt", 2, "a b c d e"), .priority = 3};
+    half->given = xcalloc(5, sizeof(*half->given));
+    half->given[0] = 1;
+    half->given[2] = 1;
+    scheduler_restore_job(world.scheduler, half, 0);
+    assert_int_equal(half->left, 3);
+    assert_false(scheduler_untouched(half));
+    assert_int_equal(scheduler_team_depth(world.scheduler, 0), 1);
+    later = add(&world, 0, 0, 7, "a");
+    batch = scheduler_next(world.scheduler, 0);
+    assert_int_equal(batch->device_count, 2);
+    assert_string_equal(batch->devices[0], "b");
+    assert_string_equal(batch->devices[1], "d");
+    scheduler_answered(world.scheduler, batch, 0);
+    batch_free(batch);
+    expect(&world, half, 0);
+    expect(&world, later, 0);
+    scheduler_free(world.scheduler);
+}
+
+/* What was not sent is not sent any more; what was sent still holds up who contradicts it. */
+static void test_a_stopped_job_sends_no_more(void **state)
+{
+    struct world world = new_world(10, 2, 0);
+    struct job *large = add(&world, 0, 0, 1, "a b c");
+    struct job *later = add(&world, 0, 0, 2, "c");
+    struct batch *batch = scheduler_next(world.scheduler, 0);
+
+    (void)state;
+    assert_int_equal(large->left, 1);
+    scheduler_stop(world.scheduler, large, 0);
+    assert_int_equal(large->left, 0);
+    assert_int_equal(scheduler_team_depth(world.scheduler, 0), 1);
+    expect_none(&world, 0);
+    scheduler_answered(world.scheduler, batch, 5);
+    batch_free(batch);
+    expect_none(&world, 5);
+    end(&world, large, 5);
+    expect(&world, later, 5);
     scheduler_free(world.scheduler);
 }
 
@@ -617,7 +669,8 @@ static void test_lingering(void **state)
     struct job *first;
 
     (void)state;
-    expect(&world, lone, 0); /* nothing is used: at once */
+    expect_none(&world, 0);
+    expect(&world, lone, 10); /* nothing is used: all but at once */
     next = add(&world, 0, 5000, 1, "b");
     expect_none(&world, 5000);
     assert_true(scheduler_wake_ms(world.scheduler, 5000) == 5100); /* one of ten is used */
@@ -727,6 +780,8 @@ int main(void)
         cmocka_unit_test(test_urgency_counts_inside_a_team),
         cmocka_unit_test(test_reserved_slots_are_kept),
         cmocka_unit_test(test_a_slot_of_before_a_restart_wakes),
+        cmocka_unit_test(test_a_job_of_before_a_restart_goes_on),
+        cmocka_unit_test(test_a_stopped_job_sends_no_more),
         cmocka_unit_test(test_no_team_exceeds_its_maximum),
         cmocka_unit_test(test_given_back_is_not_charged),
         cmocka_unit_test(test_places_are_bounded_for_each_team),
