@@ -85,6 +85,8 @@ struct config {
         char *signing_key_file;
         char *checkpoint_file;
         int64_t checkpoint_interval_s;
+        struct text_list checkpoint_command; /* none: empty */
+        int64_t retain_days;                 /* 0: for ever */
     } audit;
     bool accept_query_token;
     struct {
@@ -95,6 +97,7 @@ struct config {
         int64_t header_timeout_s;
         int64_t body_timeout_s;
         int64_t idle_timeout_s;
+        int64_t bad_keys_per_minute;
     } limits;
     struct option_list accounts;          /* of struct account_config */
     struct option_list teams;             /* of struct team_config */

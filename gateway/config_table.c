@@ -129,6 +129,10 @@ static const struct option_row audit_options[] = {
            .doc = "file that each checkpoint is appended to")},
     {NAMED(INTEGER, config, "checkpoint_interval_s", audit.checkpoint_interval_s, .min = 1,
            .max = DAY_S, .fallback = 60, .doc = "seconds between checkpoints, when there is news")},
+    {NAMED(TEXTS, config, "checkpoint_command", audit.checkpoint_command, .max = 64,
+           .doc = "program and arguments that get each checkpoint on standard input; no shell")},
+    {NAMED(INTEGER, config, "retain_days", audit.retain_days, .min = 0, .max = 36500,
+           .doc = "records older than this are dropped behind a checkpoint; 0 keeps all")},
     END,
 };
 
@@ -147,6 +151,9 @@ static const struct option_row limits_options[] = {
            .fallback = 30, .doc = "seconds for a request's body")},
     {NAMED(INTEGER, config, "idle_timeout_s", limits.idle_timeout_s, .min = 1, .max = MAX_TIMEOUT_S,
            .fallback = 75, .doc = "seconds between requests")},
+    {NAMED(INTEGER, config, "bad_keys_per_minute", limits.bad_keys_per_minute, .min = 1,
+           .max = 1000000, .fallback = 20,
+           .doc = "bad keys from one address that are refused at once; more wait a second each")},
     END,
 };
 
