@@ -533,7 +533,7 @@ static void test_saved_notes(void **state)
     verify = log_verify(&copy, saved);
     assert_int_equal(verify_cut_notes(verify), 1);
     assert_good(verify);
-    memset(&copy, 0, sizeof(copy));
+    log_done(&copy);
     log_make(&copy, "other", 10);
     other = log_saved(&copy);
     log_done(&copy);
