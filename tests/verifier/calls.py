@@ -1,0 +1,198 @@
+"""Whether the calls that the logs tell of were allowed: each outcome has its intent, each intent
+names actions that were accepted before, and no window of an account holds more calls than its
+budget.
+
+The budget: a call holds its slot from when it was taken until a window after the upstream had
+counted it at the latest; one without an outcome still holds it; one of which nothing was sent is
+none. So at no taking may there be more held than the budget of that time, itself included. Times
+are on the clock since boot; between calls of two boots, the records' wall clocks decide."""
+import bisect
+import datetime
+from collections import defaultdict
+from typing import NamedTuple
+
+from problem import Problem
+
+NEVER = 1 << 62
+BEFORE_BOOT = -1
+
+
+class Clock(NamedTuple):
+    boot: str | None  # None: not told
+    ms: int
+    wall_ms: int
+
+
+class Call(NamedTuple):
+    node: str
+    seq: int
+    account: str
+    actions: list
+    taken: Clock
+    budget: tuple | None  # (requests, window_ms) at that time
+
+
+class Held(NamedTuple):
+    """A call and what it holds of the budget."""
+    call: Call
+    counted: Clock
+
+
+class Calls:
+    def __init__(self):
+        self.problems = []
+        self.partial = set()  # nodes of which records are missing or cannot be believed
+        self.accepted = defaultdict(dict)  # action id: {node: seq of the first}
+        self.intents = {}  # call id: Call
+        self.outcomes = {}  # call id: (node, seq, Clock or None)
+        self.again = []  # (reason, node, seq, call id)
+        self.budgets = {}  # (node, account): (requests, window_ms)
+
+    def add(self, node, seq, record):
+        """The records of a node come in order."""
+        event = record.get("event")
+        if event == "config.loaded":
+            self.add_budgets(node, record)
+        elif event == "action.accepted":
+            self.accepted[text_of(record, "action_id")].setdefault(node, seq)
+        elif event == "call.intent":
+            self.add_intent(node, seq, record)
+        elif event == "call.outcome":
+            self.add_outcome(node, seq, record)
+
+    def add_budgets(self, node, record):
+        for account, budget in dict_of(detail_of(record).get("accounts")).items():
+            requests, window_s = (dict_of(budget).get(name) for name in ("requests", "window_s"))
+            if type(requests) is int and type(window_s) is int:
+                self.budgets[node, account] = (requests, window_s * 1000)
+
+    def add_intent(self, node, seq, record):
+        id, account = text_of(record, "call_id"), text_of(record, "account")
+        if id in self.intents:
+            self.again.append(("intent-duplicate", node, seq, id))
+            return
+        actions = detail_of(record).get("actions")
+        self.intents[id] = Call(node, seq, account,
+                                list(map(str, actions)) if isinstance(actions, list) else [],
+                                clock_of(record), self.budgets.get((node, account)))
+
+    def add_outcome(self, node, seq, record):
+        id = text_of(record, "call_id")
+        if id in self.outcomes:
+            self.again.append(("outcome-duplicate", node, seq, id))
+            return
+        sent = detail_of(record).get("nothing_sent") is not True
+        self.outcomes[id] = (node, seq, clock_of(record) if sent else None)
+
+    def check(self):
+        for reason, node, seq, id in self.again:
+            self.problem(node, seq, reason, f"the second of call {id}")
+        for id, call in self.intents.items():
+            self.check_actions(id, call)
+        for id, (node, seq, _) in self.outcomes.items():
+            intent = self.intents.get(id)
+            where = {intent.node: intent.seq} if intent else {}
+            if not self.is_before(where, node, seq):
+                self.problem(node, seq, "outcome-without-intent", f"call {id}")
+        self.check_budgets()
+
+    def problem(self, node, seq, reason, detail):
+        self.problems.append(Problem(node, seq, reason, detail))
+
+    def is_before(self, where, node, seq):
+        """Whether what stands at {node: seq} came before: of one node that is known; what another
+        node has may have. So may what is missing."""
+        return any(other != node or before < seq for other, before in where.items()) or (
+            not where and bool(self.partial))
+
+    def check_actions(self, id, call):
+        unknown = [action for action in call.actions
+                   if not self.is_before(self.accepted.get(action, {}), call.node, call.seq)]
+        if unknown or not call.actions:
+            self.problem(call.node, call.seq, "intent-without-action",
+                         f"call {id} has {unknown or 'no action'}")
+
+    # ---- Budgets ----
+
+    def check_budgets(self):
+        accounts = defaultdict(list)
+        for id, call in self.intents.items():
+            _, _, counted = self.outcomes.get(id, (None, None, Clock(call.taken.boot, NEVER, NEVER)))
+            if counted is not None:
+                accounts[call.account].append(Held(call, counted))
+        for calls in accounts.values():
+            self.check_account(calls)
+
+    def check_account(self, calls):
+        boots = defaultdict(list)
+        for held in calls:
+            boots[held.counted.boot].append(held)
+        everything = Windows(calls)
+        on_wall = {boot: Windows(some) for boot, some in boots.items()}
+        on_boot = {boot: Windows(some, boot) for boot, some in boots.items()}
+        for held in calls:
+            call = held.call
+            if call.budget is None:
+                continue
+            requests, window_ms = call.budget
+            count = everything.held_at(call, window_ms)
+            if call.taken.boot in boots:
+                count += on_boot[call.taken.boot].held_at(call, window_ms) - \
+                    on_wall[call.taken.boot].held_at(call, window_ms)
+            if count > requests:
+                self.problem(call.node, call.seq, "over-budget",
+                             f"call {count} in {window_ms} ms, of {requests}")
+
+
+class Windows:
+    """Counts which of some calls are held when another is taken: on the clock of a boot, on which
+    all of them were counted, or on the wall clock."""
+
+    def __init__(self, calls, boot=None):
+        self.boot = boot
+        self.taken = sorted((self.time(held.call.taken), held.call.node, held.call.seq)
+                            for held in calls)
+        self.counted = sorted(max(self.time(held.counted), self.time(held.call.taken))
+                              for held in calls)
+
+    def time(self, clock):
+        if self.boot is None:
+            return clock.wall_ms
+        return clock.ms if clock.boot == self.boot else BEFORE_BOOT
+
+    def held_at(self, call, window_ms):
+        """Those taken up to that one, and not free because a window passed since."""
+        now = self.time(call.taken)
+        return bisect.bisect_right(self.taken, (now, call.node, call.seq)) - \
+            bisect.bisect_right(self.counted, now - window_ms)
+
+
+# ---- Fields of records ----
+
+def dict_of(value):
+    return value if isinstance(value, dict) else {}
+
+
+def detail_of(record):
+    return dict_of(record.get("detail"))
+
+
+def text_of(record, name):
+    return str(record.get(name, ""))
+
+
+def clock_of(record):
+    clock = dict_of(detail_of(record).get("clock"))
+    boot, ms = clock.get("boot_id"), clock.get("ms")
+    wall_ms = wall_of(record.get("time"))
+    if not isinstance(boot, str) or type(ms) is not int:
+        return Clock(None, wall_ms, wall_ms)
+    return Clock(boot, ms, wall_ms)
+
+
+def wall_of(text):
+    try:
+        time = datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ")
+    except (TypeError, ValueError):
+        return 0
+    return (time - datetime.datetime(1970, 1, 1)) // datetime.timedelta(milliseconds=1)
