@@ -1,5 +1,5 @@
 """Whether the calls that the logs tell of were allowed: each outcome has its intent, each intent
-names actions that were accepted before, and no window of an account holds more calls than its
+names actions that were accepted before, so does each end of an action, and no window of an account holds more calls than its
 budget.
 
 The budget: a call holds its slot from when it was taken until a window after the upstream had
@@ -15,6 +15,7 @@ from problem import Problem
 
 NEVER = 1 << 62
 BEFORE_BOOT = -1
+ENDS = ("action.finished", "action.cancelled", "action.expired")
 
 
 class Clock(NamedTuple):
@@ -45,6 +46,7 @@ class Calls:
         self.accepted = defaultdict(dict)  # action id: {node: seq of the first}
         self.intents = {}  # call id: Call
         self.outcomes = {}  # call id: (node, seq, Clock or None)
+        self.ends = []  # (action id, node, seq)
         self.again = []  # (reason, node, seq, call id)
         self.budgets = {}  # (node, account): (requests, window_ms)
 
@@ -55,6 +57,8 @@ class Calls:
             self.add_budgets(node, record)
         elif event == "action.accepted":
             self.accepted[text_of(record, "action_id")].setdefault(node, seq)
+        elif event in ENDS:
+            self.ends.append((text_of(record, "action_id"), node, seq))
         elif event == "call.intent":
             self.add_intent(node, seq, record)
         elif event == "call.outcome":
@@ -89,6 +93,9 @@ class Calls:
             self.problem(node, seq, reason, f"the second of call {id}")
         for id, call in self.intents.items():
             self.check_actions(id, call)
+        for id, node, seq in self.ends:
+            if not self.is_before(self.accepted.get(id, {}), node, seq):
+                self.problem(node, seq, "finished-without-acceptance", f"action {id}")
         for id, (node, seq, _) in self.outcomes.items():
             intent = self.intents.get(id)
             where = {intent.node: intent.seq} if intent else {}

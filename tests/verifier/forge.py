@@ -75,21 +75,24 @@ def wall_text(wall_ms):
 
 
 class Forge:
-    """The log of one node, appended to; now_ms is both of its clocks."""
+    """The log of one node, appended to; now_ms is its clock since boot, wall_ms what the wall clock
+    is ahead of that."""
 
     def __init__(self, sqlite, key, node="gw-1", boot="boot-1"):
         self.sqlite, self.key, self.node, self.boot = sqlite, key, node, boot
         self.tree = merkle.Tree()
-        self.now_ms = 0
+        self.now_ms = self.wall_ms = 0
         self.numbers = 0
         self.notes = []
+        self.nodes = {}  # (level, number): hash, of all complete nodes
+        self.sizes = []  # of the checkpoints
 
     # ---- As it is stored ----
 
     def add(self, event, **fields):
         """Adds a record and returns its seq."""
         seq = self.tree.size
-        record = {"v": 1, "node": self.node, "seq": seq, "time": wall_text(START_MS + self.now_ms),
+        record = {"v": 1, "node": self.node, "seq": seq, "time": wall_text(self.wall()),
                   "event": event, **fields}
         self.add_bytes(json.dumps(record, separators=(",", ":")).encode())
         return seq
@@ -98,8 +101,10 @@ class Forge:
         leaf = merkle.leaf_hash(record)
         self.sqlite.execute("INSERT INTO audit VALUES (?, ?, ?, ?)",
                             (self.node, self.tree.size, record, leaf))
+        self.nodes[0, self.tree.size] = leaf
         for level, number, hash in self.tree.add(leaf):
-            if level % kept.LEVEL_STEP == 0:
+            self.nodes[level, number] = hash
+            if kept.is_stored_level(level):
                 self.sqlite.execute("INSERT INTO audit_tree VALUES (?, ?, ?, ?)",
                                     (self.node, level, number, hash))
 
@@ -109,9 +114,25 @@ class Forge:
         note = (sign or self.key.sign)(origin, checkpoint_text(origin, self.tree))
         self.sqlite.execute(
             "INSERT INTO audit_checkpoints (node, size, time_ms, note) VALUES (?, ?, ?, ?)",
-            (self.node, self.tree.size, START_MS + self.now_ms, note))
+            (self.node, self.tree.size, self.wall(), note))
         self.notes.append(note)
+        self.sizes.append(self.tree.size)
         return note
+
+    def prune(self, size):
+        """Drops the records below size under the last checkpoint, and leaves what those before
+        need to be proven."""
+        for old in self.sizes:
+            start = 0
+            for level in reversed(range(kept.LEVELS)):
+                if old < size and old >> level & 1:
+                    place = (level, start >> level)
+                    self.sqlite.execute("INSERT OR IGNORE INTO audit_tree VALUES (?, ?, ?, ?)",
+                                        (self.node, *place, self.nodes[place]))
+                    start += 1 << level
+        self.sqlite.execute("DELETE FROM audit WHERE node = ? AND seq < ?", (self.node, size))
+        self.sqlite.execute("INSERT INTO audit_pruned VALUES (?, ?, ?)",
+                            (self.node, size, self.notes[-1]))
 
     def saved(self):
         """The file of all checkpoints."""
@@ -127,6 +148,9 @@ class Forge:
     def id(self, kind):
         self.numbers += 1
         return f"{kind}_{self.node}_{self.numbers}"
+
+    def wall(self):
+        return START_MS + self.wall_ms + self.now_ms
 
     def clock(self):
         return {"boot_id": self.boot, "ms": self.now_ms}

@@ -1,7 +1,7 @@
 """The inner nodes that are stored of a tree: what they say of leaves that are not there any more."""
 import merkle
 
-LEVEL_STEP = 8  # stored are levels 8, 16, 24, …; of what was pruned also some between
+LEVEL_STEP = 8  # stored are levels 8, 16, 24, …; of what was pruned any others too, and leaves
 LEVELS = 63
 
 
@@ -11,7 +11,7 @@ class KeptNodes:
 
     def get(self, level, number):
         """As stored, or from those below it; None when it does not follow."""
-        if level <= 0 or (level, number) in self.nodes:
+        if level == 0 or (level, number) in self.nodes:
             return self.nodes.get((level, number))
         left = self.get(level - 1, number * 2)
         right = left and self.get(level - 1, number * 2 + 1)
@@ -33,12 +33,18 @@ class KeptNodes:
 
     def disagrees(self, level, number):
         """Whether the nodes below that one are there and lead to another hash."""
+        if level == 0:
+            return False
         below = [self.get(level - 1, number * 2 + side) for side in (0, 1)]
         return None not in below and merkle.node_hash(*below) != self.nodes[level, number]
 
 
 def is_node(level, number):
-    return 0 < level < LEVELS and number >= 0
+    return 0 <= level < LEVELS and number >= 0
+
+
+def is_stored_level(level):
+    return level > 0 and level % LEVEL_STEP == 0
 
 
 def start_of(level, number):

@@ -6,7 +6,7 @@ The seq of a problem is that of the first record it concerns:
   of a record       its own; of a gap the first that is missing
   of an inner node  the first record below it
   of a note         the last record it covers, when it cannot be believed
-  of a root         the first record that no root before it proved
+  of a root         the first record that no root before it proved, of those stored or those saved
 Behind a record that is missing or in a wrong place no root can hold: that is told alone."""
 import json
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import kept
 import merkle
 import note as notes
-from problem import Problem
+from problem import Problem, name_text
 
 ORIGIN = "tollgate/"
 
@@ -33,14 +33,14 @@ class Log:
 
     def __init__(self, store, node, keys, on_record):
         self.store, self.node, self.keys, self.on_record = store, node, keys, on_record
-        self.name = node.decode(errors="backslashreplace")
+        self.name = name_text(node)
         self.problems = []
         self.remarks = []
         self.kept = kept.KeptNodes(store.tree(node))
         self.first, self.pruned_note = store.pruned(node)
         self.next = self.first  # the seq that comes next
         self.roots = []
-        self.proven = 0  # the size of the last root that held
+        self.proven = {"root-mismatch": 0, "forked": 0}  # the sizes of the last roots that held
         self.good = True  # no record was bad so far
         self.chained = True  # none was missing or misplaced so far: the tree must hold
         self.by_record = None  # a second tree, while it is not known what was altered at:
@@ -167,7 +167,7 @@ class Log:
         if self.by_record is not None:
             others = list(self.by_record.add(leaf_of_record))
         for (level, number, hash), (_, _, other) in zip(nodes, others):
-            if level % kept.LEVEL_STEP == 0:
+            if kept.is_stored_level(level):
                 self.seen.add((level, number))
                 stored = self.kept.nodes.get((level, number))
                 if not self.holds(stored, hash, other):
@@ -181,9 +181,9 @@ class Log:
 
     def judge_root(self, root, *hashes):
         if self.holds(root.root, *hashes):
-            self.proven = root.size
+            self.proven[root.reason] = root.size
         else:
-            self.problem(min(self.proven, last_of(root.size)), root.reason,
+            self.problem(min(self.proven[root.reason], last_of(root.size)), root.reason,
                          f"{root.name}, of size {root.size}, has another root")
 
     def holds(self, expected, by_leaf, by_record=None):
@@ -213,7 +213,7 @@ class Log:
             if root.size > self.next:
                 self.problem(self.next, "truncated", f"{root.name} is of size {root.size}")
         for level, number in sorted(self.kept.nodes.keys() - self.seen):
-            if not kept.is_node(level, number) or level % kept.LEVEL_STEP:
+            if not kept.is_node(level, number) or not kept.is_stored_level(level):
                 start = kept.start_of(level, number) if kept.is_node(level, number) else self.next
                 self.problem(min(start, self.next), "tree-altered",
                              f"{level, number} is no inner node that is stored")

@@ -14,7 +14,6 @@ ED25519 = b"\x01"  # the signature type in a key
 SPKI = bytes.fromhex("302a300506032b6570032100")  # RFC 8410: what stands before the 32 bytes
 SIGNATURE_BYTES = 64
 MAX_SIGNATURES = 64
-EM_DASH = "\u2014 ".encode()
 
 
 class Malformed(Exception):
@@ -183,19 +182,19 @@ def open_checkpoint(data, origin, keys):
     return checkpoint
 
 
+WHOLE = re.compile(rb"(?:[^\n]+\n)+\n(?:\xe2\x80\x94 [^\n]*\n)+")
+CUT = re.compile(rb"(?:[^\n]+\n?)+(?:\n+\xe2[^\n]*\Z)?")
+
+
 def split_notes(data):
     """The notes of a file to which checkpoints are appended, each followed by an empty line:
     (bytes, whole) of each. Not whole is one without signatures or without its last newline: what
     is left when the writer died, also if others follow."""
-    notes, text = [], b""
-    for block in re.findall(rb"(?:[^\n]+\n?)+", data):
-        if block.startswith(EM_DASH):
-            notes.append((text + b"\n" + block, block.endswith(b"\n") and text != b""))
-            text = b""
-        else:
-            if text:
-                notes.append((text, False))
-            text = block
-    if text:
-        notes.append((text, False))
+    notes, at = [], 0
+    while at < len(data):
+        whole = WHOLE.match(data, at)
+        found = whole or CUT.match(data, at)
+        if found:
+            notes.append((found.group(), whole is not None))
+        at = found.end() if found else at + 1  # an empty line
     return notes

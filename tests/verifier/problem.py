@@ -1,11 +1,12 @@
 """What can be wrong with a log, and the order in which it is told."""
 from typing import NamedTuple
 
+# Of one seq, those that come first here are told first.
 REASONS = (
-    "seq-duplicate", "seq-gap", "record-altered", "leaf-altered", "record-misplaced",
-    "truncated", "tree-altered", "checkpoint-malformed", "key-unknown", "signature-invalid",
-    "root-mismatch", "forked", "intent-duplicate", "intent-without-action",
-    "outcome-duplicate", "outcome-without-intent", "over-budget",
+    "record-altered", "leaf-altered", "seq-gap", "seq-duplicate", "record-misplaced",
+    "tree-altered", "root-mismatch", "checkpoint-malformed", "signature-invalid", "key-unknown",
+    "truncated", "forked", "intent-duplicate", "intent-without-action", "outcome-duplicate",
+    "outcome-without-intent", "finished-without-acceptance", "over-budget",
 )
 
 
@@ -17,6 +18,20 @@ class Problem(NamedTuple):
 
 
 def in_order(problems):
-    """By node and seq; of one seq in the order of REASONS, the plainest evidence first."""
+    """Without repetition: by node, then by seq."""
     return sorted(set(problems), key=lambda problem: (
-        problem.node, problem.seq, REASONS.index(problem.reason), problem.detail))
+        name_bytes(problem.node), problem.seq, REASONS.index(problem.reason), problem.detail))
+
+
+def first_of(problems):
+    """The one with the lowest seq of all nodes; of problems in order, or None."""
+    return min(problems, key=lambda problem: problem.seq, default=None)
+
+
+def name_text(name):
+    """The name of a node, which need not be UTF-8 once it was tampered with, as a string."""
+    return name.decode(errors="surrogateescape")
+
+
+def name_bytes(name):
+    return name.encode(errors="surrogateescape")

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import note as notes
 from calls import Calls
 from log import ORIGIN, Log
-from problem import Problem, in_order
+from problem import Problem, first_of, in_order
 from stored import Store, Unreadable
 
 
@@ -26,7 +26,7 @@ class Report(NamedTuple):
 
     @property
     def first(self):
-        return self.problems[0] if self.problems else None
+        return first_of(self.problems)
 
 
 def read_keys(paths):
@@ -85,6 +85,7 @@ def show(report, as_json):
                           "problems": [problem._asdict() for problem in report.problems],
                           "remarks": report.remarks}, indent=1))
         return
+    sys.stdout.reconfigure(errors="backslashreplace")
     for remark in report.remarks:
         print(remark)
     for problem in report.problems:
