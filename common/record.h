@@ -44,9 +44,9 @@ struct record {
     struct record_piece detail;  /* an object */
 };
 
-/* ERR_MALFORMED: not one JSON object (RFC 8259, no white space outside strings, depth at most 32),
- * the same name twice at the top, a field above with another type, or v, node, seq, time or event
- * missing. */
+/* ERR_MALFORMED: not one JSON object (RFC 8259, no white space outside strings, no NUL and no half
+ * surrogate pair in them, depth at most 32), the same name twice at the top or more than 64 that
+ * are not above, a field above with another type, or v, node, seq, time or event missing. */
 enum err record_read(const char *bytes, size_t len, struct record *ret_record) MUST_CHECK;
 
 /* Goes through the strings of an array of strings, or the values of the member `name` of an array

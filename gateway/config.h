@@ -85,6 +85,8 @@ struct config {
         char *signing_key_file;
         char *checkpoint_file;
         int64_t checkpoint_interval_s;
+        struct text_list checkpoint_command; /* none: empty */
+        int64_t retain_days;                 /* 0: for ever */
     } audit;
     bool accept_query_token;
     struct {

@@ -129,6 +129,10 @@ static const struct option_row audit_options[] = {
            .doc = "file that each checkpoint is appended to")},
     {NAMED(INTEGER, config, "checkpoint_interval_s", audit.checkpoint_interval_s, .min = 1,
            .max = DAY_S, .fallback = 60, .doc = "seconds between checkpoints, when there is news")},
+    {NAMED(TEXTS, config, "checkpoint_command", audit.checkpoint_command, .max = 64,
+           .doc = "program and arguments that get each checkpoint on standard input; no shell")},
+    {NAMED(INTEGER, config, "retain_days", audit.retain_days, .min = 0, .max = 36500,
+           .doc = "records older than this are dropped behind a checkpoint; 0 keeps all")},
     END,
 };
 

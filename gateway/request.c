@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char query_token[] = "access_token";
 static const char bearer[] = "Bearer ";
 
 /* ---- Headers ---- */
@@ -307,6 +308,27 @@ char *request_query(const struct request *request, const char *name, bool *ret_t
     return value;
 }
 
+bool request_query_knows(const struct request *request, const char *const *names, size_t count)
+{
+    const char *at = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request->http));
+
+    while (at != NULL && *at != '\0') {
+        size_t len = strcspn(at, "&");
+        size_t name_len = strcspn(at, "=&");
+        bool known = len == 0 ||
+                     (name_len == strlen(query_token) && strncmp(at, query_token, name_len) == 0);
+        for (size_t i = 0; i < count && !known; i++) {
+            known = strlen(names[i]) == name_len && strncmp(at, names[i], name_len) == 0 &&
+                    len > name_len + 1;
+        }
+        if (!known) {
+            return false;
+        }
+        at += len + (at[len] == '&' ? 1 : 0);
+    }
+    return true;
+}
+
 bool request_has_role(const struct request *request, const char *role)
 {
     const struct text_list *roles = &request->principal.client->roles;
@@ -351,7 +373,7 @@ static enum err authenticate(struct request *request)
     const char *key;
 
     if (gateway->config->accept_query_token) {
-        token = request_query(request, "access_token", &twice);
+        token = request_query(request, query_token, &twice);
     }
     if (twice || (token != NULL && header != NULL)) {
         return ERR_MALFORMED;

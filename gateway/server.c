@@ -7,6 +7,7 @@
 #include "gateway/admin.h"
 #include "gateway/audit.h"
 #include "gateway/gateway.h"
+#include "gateway/keeper.h"
 #include "gateway/listener.h"
 #include "gateway/metrics.h"
 #include "gateway/version.h"
@@ -27,6 +28,7 @@ struct server {
     struct gateway gateway;
     struct event_base *base;
     struct admin *admin;
+    struct keeper *keeper;
     struct worker **workers;
     size_t worker_count;
     int *fds; /* worker_count for each listen address */
@@ -104,6 +106,24 @@ static void record_event(struct server *server, const char *event, json_t *detai
         store_write_free(write);
         metrics_add(METRIC_AUDIT_FAILURES, NULL, NULL, 1);
     }
+}
+
+/* What 'tollgate audit verify' wants to know: the budgets, and whose signatures to expect. */
+static json_t *config_detail(const struct server *server)
+{
+    const struct config *config = server->gateway.config;
+    CLEANUP(cleanup_free) char *verifier = keeper_verifier(server->keeper);
+    json_t *accounts = json_object();
+
+    for (size_t i = 0; i < config->accounts.count; i++) {
+        const struct account_config *account = config_account(config, i);
+        (void)json_object_set_new(accounts, account->name,
+                                  json_pack("{s:I, s:I}", "requests",
+                                            (json_int_t)account->budget.requests, "window_s",
+                                            (json_int_t)account->budget.window_s));
+    }
+    return json_pack("{s:s, s:o, s:s*}", "sha256", config->sha256, "accounts", accounts, "verifier",
+                     verifier);
 }
 
 static enum err start_workers(struct server *server, struct error *error)
@@ -216,13 +236,19 @@ static enum err start(struct server *server, struct error *error)
         err = store_open(config->store, config->node, &store, error);
         server->gateway.store = store;
     }
+    if (err == OK) {
+        err = keeper_new(config, store, &server->keeper, error);
+    }
     if (err != OK) {
         return err;
     }
     record_event(server, "node.started", json_pack("{s:s}", "version", TOLLGATE_VERSION));
-    record_event(server, "config.loaded", json_pack("{s:s}", "sha256", config->sha256));
+    record_event(server, "config.loaded", config_detail(server));
     err = dispatcher_new(config, store, &dispatcher, error);
     server->gateway.dispatcher = dispatcher;
+    if (err == OK) {
+        err = keeper_start(server->keeper, error);
+    }
     if (err == OK) {
         err = start_workers(server, error);
     }
@@ -266,6 +292,7 @@ static void stop(struct server *server)
     }
     if (server->gateway.store != NULL) {
         record_event(server, "node.stopped", NULL);
+        keeper_stop(server->keeper);
         store_stop(server->gateway.store);
     }
     flush_mail(server);
@@ -273,6 +300,7 @@ static void stop(struct server *server)
         worker_free(server->workers[w]);
     }
     dispatcher_free(server->gateway.dispatcher);
+    keeper_free(server->keeper);
     if (server->gateway.store != NULL) {
         store_free(server->gateway.store);
     }

@@ -138,8 +138,14 @@ static void queue_job(struct scheduler *scheduler, struct job *job, bool was_hel
     assert(job->team < scheduler->team_count && job->action->device_count > 0);
     scheduler->now_ms = now_ms;
     job->order = ++scheduler->last_order;
-    job->left = job->action->device_count;
-    job->given = xcalloc(job->left, sizeof(*job->given));
+    if (job->given == NULL) {
+        job->given = xcalloc(job->action->device_count, sizeof(*job->given));
+    }
+    job->left = 0;
+    for (size_t i = 0; i < job->action->device_count; i++) {
+        job->left += job->given[i] == 0 ? 1 : 0;
+    }
+    assert(job->left > 0);
     job->not_before_ms = INT64_MIN;
     job->departed = team->departed;
     job->ahead = team->queued;
@@ -178,7 +184,7 @@ bool scheduler_untouched(const struct job *job)
     return job->left == job->action->device_count;
 }
 
-void scheduler_end(struct scheduler *scheduler, struct job *job, int64_t now_ms)
+void scheduler_stop(struct scheduler *scheduler, struct job *job, int64_t now_ms)
 {
     scheduler->now_ms = now_ms;
     job_unplace(scheduler, job);
@@ -188,6 +194,11 @@ void scheduler_end(struct scheduler *scheduler, struct job *job, int64_t now_ms)
         scheduler->depth--;
         job->left = 0;
     }
+}
+
+void scheduler_end(struct scheduler *scheduler, struct job *job, int64_t now_ms)
+{
+    scheduler_stop(scheduler, job, now_ms);
     for (size_t i = 0; i < job->action->device_count; i++) {
         lines_leave(scheduler->lines, &job->claims[i]);
     }

@@ -110,8 +110,13 @@ void scheduler_add(struct scheduler *scheduler, struct job *job, int64_t now_ms)
 /* Gives back a place that no job will take. */
 void scheduler_leave(struct scheduler *scheduler, size_t team, const struct action *action);
 
-/* Queues a job from before a restart, whatever the limits say. Oldest first. */
+/* Queues a job from before a restart, whatever the limits say. Oldest first. job->given may say
+ * which devices do not go any more (malloc'ed, given away; not all of them); NULL: none. */
 void scheduler_restore_job(struct scheduler *scheduler, struct job *job, int64_t now_ms);
+
+/* Takes what was not given to a call out of the queue for good; the job keeps its place in the
+ * order of each device until scheduler_end(). None of its parts may come back after that. */
+void scheduler_stop(struct scheduler *scheduler, struct job *job, int64_t now_ms);
 
 /* Ends a job: none of its devices is in a call any more, or it was never sent. */
 void scheduler_end(struct scheduler *scheduler, struct job *job, int64_t now_ms);

@@ -5,9 +5,11 @@
  * What is stored (SQLite; PostgreSQL likewise):
  *   audit             (node, seq, record, leaf): exactly the bytes that are hashed, and the hash
  *   audit_tree        (node, level, number, hash): complete interior nodes, of levels 8, 16, 24, …;
- *                     others follow from these and the leaves
+ *                     others follow from these and the leaves; where records were pruned
+ *                     also those of lower levels that old checkpoints need
  *   audit_checkpoints (number, node, size, time_ms, note): C2SP signed notes (common/note.h)
- *   audit_segments    (node, number, first_ms, last_ms, keys): the index of 16384 records each
+ *   audit_segments    (node, segment, first_ms, last_ms): what of 8192 records each is in the
+ * index: audit_keys        (node, segment, bucket, keys): where in them a device, team, … stands
  *   audit_pruned      (node, size, note): records below size were dropped, under that checkpoint
  *   audit_streams     (name, node, seq): the next record that a stream has to send */
 #ifndef STORE_AUDIT_H
@@ -26,7 +28,8 @@ struct store_write;
 
 #define STORE_HASH_BYTES      32
 #define STORE_TREE_STEP       8 /* levels between those stored */
-#define STORE_SEGMENT_RECORDS 16384
+#define STORE_BLOCK_RECORDS   256
+#define STORE_SEGMENT_RECORDS 8192
 #define STORE_PROOF_MAX       65 /* hashes */
 
 /* A record as it is stored; nothing of it is checked. Borrowed for the callback. */
@@ -74,8 +77,9 @@ void store_write_add_checkpoint(struct store_write *write, int64_t time_ms, stor
 void store_write_set_stream(struct store_write *write, const char *name, const char *node,
                             int64_t seq);
 
-/* Drops this node's records below size (a multiple of STORE_SEGMENT_RECORDS, at most the size of
+/* Drops this node's records below size (a multiple of STORE_BLOCK_RECORDS, at most the size of
  * the newest checkpoint), of which note is that checkpoint. What proofs about the tree need stays.
+ * It takes time in proportion: prune in steps of some blocks.
  * ERR_INVALID: the size is not that. */
 void store_write_prune(struct store_write *write, int64_t size, const char *note);
 

@@ -4,44 +4,9 @@
 
 #include <stdlib.h>
 
-struct read_kind;
-
-struct store_read {
-    struct mail mail; /* takes it to the reader, and what was found back */
-    const struct read_kind *kind;
-    struct arena arena; /* of what is asked and of what is found */
-    struct mailbox *reply_to;
-    void *arg;
-    enum err result;
-    union {
-        struct {
-            const char *id;
-            struct store_action action;
-            store_action_cb on_done;
-        } by_id;
-        struct {
-            struct store_idempotency idempotency;
-            struct store_action action;
-            store_idempotency_cb on_done;
-        } by_key;
-        struct {
-            struct store_action_query query;
-            struct store_page page;
-            store_actions_cb on_done;
-        } list;
-    };
-};
-
-struct read_kind {
-    enum err (*find)(struct store_read *read, const struct store_backend *backend,
-                     struct store_db *db);
-    void (*answer)(const struct store_read *read);
-};
-
-static struct store_read *read_new(const struct read_kind *kind, struct mailbox *reply_to,
-                                   void *arg)
+struct store_read *store_read_new(const struct read_kind *kind, struct mailbox *reply_to, void *arg)
 {
-    struct store_read *read = xcalloc(1, sizeof(*read));
+    struct store_read *read = xcalloc(1, kind->size);
 
     read->kind = kind;
     read->reply_to = reply_to;
@@ -55,7 +20,7 @@ static void read_free(struct store_read *read)
     free(read);
 }
 
-static enum err post(struct store *store, struct store_read *read)
+enum err store_read_post(struct store *store, struct store_read *read)
 {
     enum err err = store_post_read(store, &read->mail);
 
@@ -85,89 +50,122 @@ void store_read_run(struct mail *mail, const struct store_backend *backend, stru
 
 /* ---- An action by its id ---- */
 
+struct id_read {
+    struct store_read read;
+    const char *id;
+    struct store_action action;
+    store_action_cb on_done;
+};
+
 static enum err find_by_id(struct store_read *read, const struct store_backend *backend,
                            struct store_db *db)
 {
-    return backend->read_action(db, read->by_id.id, &read->arena, &read->by_id.action, NULL);
+    struct id_read *by_id = (struct id_read *)read;
+
+    return backend->read_action(db, by_id->id, &read->arena, &by_id->action, NULL);
 }
 
 static void answer_by_id(const struct store_read *read)
 {
-    read->by_id.on_done(read->result, read->result == OK ? &read->by_id.action : NULL, read->arg);
+    const struct id_read *by_id = (const struct id_read *)read;
+
+    by_id->on_done(read->result, read->result == OK ? &by_id->action : NULL, read->arg);
 }
 
 enum err store_read_action(struct store *store, const char *id, struct mailbox *reply_to,
                            store_action_cb on_done, void *arg)
 {
-    static const struct read_kind kind = {find_by_id, answer_by_id};
-    struct store_read *read = read_new(&kind, reply_to, arg);
+    static const struct read_kind kind = {sizeof(struct id_read), find_by_id, answer_by_id};
+    struct store_read *read = store_read_new(&kind, reply_to, arg);
+    struct id_read *by_id = (struct id_read *)read;
 
-    read->by_id.id = arena_text(&read->arena, id);
-    read->by_id.on_done = on_done;
-    return post(store, read);
+    by_id->id = arena_text(&read->arena, id);
+    by_id->on_done = on_done;
+    return store_read_post(store, read);
 }
 
 /* ---- An action by its idempotency key ---- */
 
+struct key_read {
+    struct store_read read;
+    struct store_idempotency idempotency;
+    struct store_action action;
+    store_idempotency_cb on_done;
+};
+
 static enum err find_by_key(struct store_read *read, const struct store_backend *backend,
                             struct store_db *db)
 {
-    return backend->read_idempotency(db, &read->by_key.idempotency, &read->arena,
-                                     &read->by_key.action, NULL);
+    struct key_read *by_key = (struct key_read *)read;
+
+    return backend->read_idempotency(db, &by_key->idempotency, &read->arena, &by_key->action, NULL);
 }
 
 static void answer_by_key(const struct store_read *read)
 {
+    const struct key_read *by_key = (const struct key_read *)read;
     bool found = read->result == OK;
 
-    read->by_key.on_done(read->result, found ? &read->by_key.idempotency : NULL,
-                         found ? &read->by_key.action : NULL, read->arg);
+    by_key->on_done(read->result, found ? &by_key->idempotency : NULL,
+                    found ? &by_key->action : NULL, read->arg);
 }
 
 enum err store_read_idempotency(struct store *store, const char *team, const char *key,
                                 int64_t now_ms, struct mailbox *reply_to,
                                 store_idempotency_cb on_done, void *arg)
 {
-    static const struct read_kind kind = {find_by_key, answer_by_key};
-    struct store_read *read = read_new(&kind, reply_to, arg);
+    static const struct read_kind kind = {sizeof(struct key_read), find_by_key, answer_by_key};
+    struct store_read *read = store_read_new(&kind, reply_to, arg);
+    struct key_read *by_key = (struct key_read *)read;
 
-    read->by_key.idempotency = (struct store_idempotency){
+    by_key->idempotency = (struct store_idempotency){
         .team = arena_text(&read->arena, team),
         .key = arena_text(&read->arena, key),
         .now_ms = now_ms,
     };
-    read->by_key.on_done = on_done;
-    return post(store, read);
+    by_key->on_done = on_done;
+    return store_read_post(store, read);
 }
 
 /* ---- A page of actions ---- */
 
+struct list_read {
+    struct store_read read;
+    struct store_action_query query;
+    struct store_page page;
+    store_actions_cb on_done;
+};
+
 static enum err find_list(struct store_read *read, const struct store_backend *backend,
                           struct store_db *db)
 {
-    return backend->list_actions(db, &read->list.query, &read->arena, &read->list.page, NULL);
+    struct list_read *list = (struct list_read *)read;
+
+    return backend->list_actions(db, &list->query, &read->arena, &list->page, NULL);
 }
 
 static void answer_list(const struct store_read *read)
 {
-    const struct store_page *page = &read->list.page;
+    const struct list_read *list = (const struct list_read *)read;
 
-    read->list.on_done(read->result, page->actions, page->count, page->next, read->arg);
+    list->on_done(read->result, list->page.actions, list->page.count, list->page.next, read->arg);
 }
 
 enum err store_list_actions(struct store *store, const struct store_action_query *query,
                             struct mailbox *reply_to, store_actions_cb on_done, void *arg)
 {
-    static const struct read_kind kind = {find_list, answer_list};
+    static const struct read_kind kind = {sizeof(struct list_read), find_list, answer_list};
     struct store_read *read;
+    struct list_read *list;
 
     if (query->limit < 1 || query->limit > STORE_LIST_MAX || query->before < 0) {
         return ERR_INVALID;
     }
-    read = read_new(&kind, reply_to, arg);
-    read->list.query = *query;
-    read->list.query.team = arena_text(&read->arena, query->team);
-    read->list.query.state = arena_text(&read->arena, query->state);
-    read->list.on_done = on_done;
-    return post(store, read);
+    read = store_read_new(&kind, reply_to, arg);
+    list = (struct list_read *)read;
+    list->query = *query;
+    list->query.team = arena_text(&read->arena, query->team);
+    list->query.state = arena_text(&read->arena, query->state);
+    list->on_done = on_done;
+    return store_read_post(store, read);
 }

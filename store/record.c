@@ -1,10 +1,11 @@
-/* Records: the one place where an audit record gets its seq, its time and its bytes. Runs on the
- * writer's thread, inside a transaction. Knows no database. */
+/* Records: the one place where an audit record gets its seq, its time, its bytes and its place in
+ * the Merkle tree. Runs on the writer's thread, inside a transaction. Knows no database. */
 #include "store/store_priv.h"
 
 #include <assert.h>
 #include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 
 void record_log_init(struct record_log *log, const char *node)
 {
@@ -25,6 +26,19 @@ void record_log_done(struct record_log *log)
     buffer_done(&log->bytes);
 }
 
+/* Keeps the interior nodes that are stored. */
+static void on_node(unsigned level, uint64_t index, const uint8_t *hash, void *arg)
+{
+    struct record_log *log = arg;
+
+    if (level % STORE_TREE_STEP == 0) {
+        assert(log->hash_count < LOG_HASHES_MAX);
+        log->hashes[log->hash_count].level = level;
+        log->hashes[log->hash_count].number = index;
+        memcpy(log->hashes[log->hash_count++].hash, hash, STORE_HASH_BYTES);
+    }
+}
+
 int64_t record_append(struct record_log *log, const char *tail, size_t len)
 {
     int64_t seq = log->state.next_seq;
@@ -42,6 +56,9 @@ int64_t record_append(struct record_log *log, const char *tail, size_t len)
     assert(err == OK);
     err = buffer_add(&log->bytes, tail, len);
     assert(err == OK); /* store_submit() bounds a write */
+    log->hash_count = 0;
+    merkle_leaf_hash(log->bytes.data, log->bytes.len, log->leaf);
+    merkle_frontier_add(&log->state.tree, log->leaf, on_node, log);
     log->state.next_seq++;
     return seq;
 }

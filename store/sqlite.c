@@ -24,18 +24,21 @@
 static enum err open_db(const char *url, const char *node, struct store_db **ret_db,
                         struct error *error);
 static void close_db(struct store_db *db);
+static int64_t log_size(const struct store_db *db);
 
 const struct store_backend store_backend_sqlite = {
     .scheme = "sqlite",
     .open = open_db,
     .close = close_db,
     .commit = sqlite_commit,
+    .log_size = log_size,
     .read_action = sqlite_read_action,
     .read_idempotency = sqlite_read_idempotency,
     .list_actions = sqlite_list_actions,
+    .load_accounts = sqlite_load_accounts,
     .load_open_actions = sqlite_load_open_actions,
     .load_grants = sqlite_load_grants,
-    .each_record = sqlite_each_record,
+    .log = &sqlite_log_reader,
 };
 
 enum err sqlite_fail(struct store_db *db, const char *what, struct error *error)
@@ -52,6 +55,13 @@ enum err sqlite_fail(struct store_db *db, const char *what, struct error *error)
 void sqlite_bind_text(sqlite3_stmt *statement, int i, const char *text)
 {
     int rc = sqlite3_bind_text(statement, i, text, -1, SQLITE_STATIC);
+
+    assert(rc == SQLITE_OK);
+}
+
+void sqlite_bind_blob(sqlite3_stmt *statement, int i, const void *data, size_t len)
+{
+    int rc = sqlite3_bind_blob64(statement, i, data, len, SQLITE_STATIC);
 
     assert(rc == SQLITE_OK);
 }
@@ -198,6 +208,16 @@ static enum err read_version(struct store_db *db, int *ret_version, struct error
     return OK;
 }
 
+/* The SQL function leaf_hash(record), for the migration that gives old records their leaves. */
+static void leaf_hash(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    uint8_t hash[STORE_HASH_BYTES];
+
+    (void)count;
+    merkle_leaf_hash(sqlite3_value_blob(values[0]), (size_t)sqlite3_value_bytes(values[0]), hash);
+    sqlite3_result_blob(context, hash, sizeof(hash), SQLITE_TRANSIENT);
+}
+
 static enum err migrate(struct store_db *db, struct error *error)
 {
     int version;
@@ -242,11 +262,16 @@ static enum err open_writer(struct store_db *db, struct error *error)
     if (err == OK) {
         err = execute(db, WRITER_SQL, "open it", error);
     }
+    if (err == OK && sqlite3_create_function(db->sqlite, "leaf_hash", 1,
+                                             SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY,
+                                             NULL, leaf_hash, NULL, NULL) != SQLITE_OK) {
+        err = sqlite_fail(db, "open it", error);
+    }
     if (err == OK) {
         err = migrate(db, error);
     }
     if (err == OK) {
-        err = prepare(db, 0, SQL_WRITER_COUNT, error);
+        err = prepare(db, 0, SQL_COUNT, error);
     }
     if (err == OK) {
         err = note_files(db, error);
@@ -327,4 +352,9 @@ static void close_db(struct store_db *db)
     free(db->path);
     free(db->node);
     free(db);
+}
+
+static int64_t log_size(const struct store_db *db)
+{
+    return db->log.state.next_seq;
 }

@@ -18,6 +18,7 @@ enum sqlite_sql {
     SQL_SET_MARK,
     SQL_ADD_ACTION,
     SQL_SET_STATE,
+    SQL_SET_PROGRESS,
     SQL_FINISH_ACTION,
     SQL_ADD_IDEMPOTENCY,
     SQL_DROP_EXPIRED,
@@ -25,20 +26,42 @@ enum sqlite_sql {
     SQL_ANSWER_GRANT,
     SQL_DROP_GRANT,
     SQL_ADD_RECORD,
+    SQL_ADD_HASH,
+    SQL_ADD_CHECKPOINT,
+    SQL_ADD_SEGMENT,
+    SQL_ADD_KEYS,
+    SQL_SET_STREAM,
+    SQL_SET_PRUNED,
+    SQL_PRUNE_RECORDS,
+    SQL_PRUNE_KEYS,
+    SQL_PRUNE_SEGMENTS,
     SQL_GET_MARK,
     SQL_LAST_SEQ,
     SQL_WRITER_COUNT,
 
-    /* Of those that read. */
+    /* Of those that read, and of the one that writes too. */
     SQL_READ_ACTION = SQL_WRITER_COUNT,
     SQL_READ_IDEMPOTENCY,
     SQL_LIST_ACTIONS,
     SQL_LIST_ACTIONS_OF_TEAM,
     SQL_LIST_ACTIONS_IN_STATE,
     SQL_LIST_ACTIONS_OF_TEAM_IN_STATE,
+    SQL_LOAD_ACCOUNTS,
     SQL_LOAD_OPEN_ACTIONS,
     SQL_LOAD_GRANTS,
+    SQL_NEXT_NODE,
     SQL_READ_RECORDS,
+    SQL_READ_RECORDS_BACK,
+    SQL_READ_LEAVES,
+    SQL_READ_END,
+    SQL_READ_HASHES,
+    SQL_READ_CHECKPOINTS,
+    SQL_LAST_CHECKPOINT,
+    SQL_READ_PRUNED,
+    SQL_READ_STREAM,
+    SQL_READ_SEGMENT,
+    SQL_READ_KEYS,
+    SQL_LAST_SEGMENT,
     SQL_COUNT,
 };
 
@@ -61,6 +84,7 @@ enum {
     ACTION_RESULTS,
     ACTION_PROBLEM,
     ACTION_CALL_ID,
+    ACTION_PROGRESS,
     ACTION_COLUMN_COUNT,
 
     LIST_NUMBER = ACTION_COLUMN_COUNT,
@@ -112,16 +136,29 @@ enum err sqlite_read_idempotency(struct store_db *db, struct store_idempotency *
 enum err sqlite_list_actions(struct store_db *db, const struct store_action_query *query,
                              struct arena *arena, struct store_page *ret_page,
                              struct error *error) MUST_CHECK;
+enum err sqlite_load_accounts(struct store_db *db, bool (*each)(const char *account, void *arg),
+                              void *arg, struct error *error) MUST_CHECK;
 enum err sqlite_load_open_actions(struct store_db *db, const char *account,
                                   bool (*each)(const struct store_action *action, void *arg),
                                   void *arg, struct error *error) MUST_CHECK;
 enum err sqlite_load_grants(struct store_db *db, const char *account,
                             bool (*each)(const struct store_grant *grant, void *arg), void *arg,
                             struct error *error) MUST_CHECK;
-enum err sqlite_each_record(struct store_db *db,
-                            bool (*each)(const char *node, int64_t seq, const char *record,
-                                         size_t len, void *arg),
-                            void *arg, struct error *error) MUST_CHECK;
+/* sqlite_log.c: applies an operation on the audit log; *ret_own as for others. */
+enum err sqlite_apply_log(struct store_db *db, const struct store_op *op, bool *ret_own,
+                          struct error *error) MUST_CHECK;
+
+/* Brings the writer's frontier up to next_seq, and stores interior nodes that are missing. */
+enum err sqlite_restore_tree(struct store_db *db, int64_t next_seq, struct error *error) MUST_CHECK;
+
+/* Steps a statement that returns nothing, and resets it. */
+enum err sqlite_run(struct store_db *db, enum sqlite_sql sql, const char *what,
+                    struct error *error);
+
+void sqlite_bind_blob(sqlite3_stmt *statement, int i, const void *data, size_t len);
+
+/* sqlite_audit.c: what struct log_reader of store_priv.h has. */
+extern const struct log_reader sqlite_log_reader;
 
 /* Whether the three files are still those that were opened: SQLite would go on writing into a
  * deleted file and say that all is well. */

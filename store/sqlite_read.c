@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 
-#define PAGE_ROWS  512
 #define PAGE_BYTES (1U << 20)
 
 static const char *text_at(sqlite3_stmt *statement, int column)
@@ -33,16 +32,17 @@ static struct store_action action_at(sqlite3_stmt *statement)
         .results = text_at(statement, ACTION_RESULTS),
         .problem = text_at(statement, ACTION_PROBLEM),
         .call_id = text_at(statement, ACTION_CALL_ID),
+        .progress = text_at(statement, ACTION_PROGRESS),
     };
 }
 
 static struct store_action copy_action(struct arena *arena, const struct store_action *action)
 {
     struct store_action copy = *action;
-    const char **texts[] = {&copy.id,     &copy.account, &copy.team,       &copy.client,
-                            &copy.key_id, &copy.state,   &copy.request_id, &copy.reason,
-                            &copy.rule,   &copy.request, &copy.results,    &copy.problem,
-                            &copy.call_id};
+    const char **texts[] = {&copy.id,      &copy.account, &copy.team,       &copy.client,
+                            &copy.key_id,  &copy.state,   &copy.request_id, &copy.reason,
+                            &copy.rule,    &copy.request, &copy.results,    &copy.problem,
+                            &copy.call_id, &copy.progress};
 
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         *texts[i] = arena_text(arena, *texts[i]);
@@ -146,6 +146,24 @@ enum err sqlite_list_actions(struct store_db *db, const struct store_action_quer
     return err;
 }
 
+enum err sqlite_load_accounts(struct store_db *db, bool (*each)(const char *account, void *arg),
+                              void *arg, struct error *error)
+{
+    sqlite3_stmt *statement = db->statements[SQL_LOAD_ACCOUNTS];
+    bool more = true;
+    enum err err = OK;
+    int rc = SQLITE_DONE;
+
+    while (more && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
+        more = each(text_at(statement, 0), arg);
+    }
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
+        err = sqlite_fail(db, "read it", error);
+    }
+    (void)sqlite3_reset(statement);
+    return err;
+}
+
 enum err sqlite_load_open_actions(struct store_db *db, const char *account,
                                   bool (*each)(const struct store_action *action, void *arg),
                                   void *arg, struct error *error)
@@ -194,79 +212,5 @@ enum err sqlite_load_grants(struct store_db *db, const char *account,
         err = sqlite_fail(db, "read it", error);
     }
     (void)sqlite3_reset(statement);
-    return err;
-}
-
-/* ---- Records: a page at a time, so that a slow listener does not hold the log from shrinking ----
- */
-
-struct row {
-    const char *node;
-    int64_t seq;
-    const char *record;
-    size_t len;
-};
-
-struct page {
-    struct arena arena;
-    size_t count;
-    struct row rows[PAGE_ROWS];
-};
-
-static enum err read_page(struct store_db *db, const char *node, int64_t seq, struct page *page,
-                          struct error *error)
-{
-    sqlite3_stmt *statement = db->statements[SQL_READ_RECORDS];
-    enum err err = OK;
-    int rc = SQLITE_DONE;
-
-    sqlite_bind_text(statement, 1, node);
-    sqlite_bind_int(statement, 2, seq);
-    sqlite_bind_int(statement, 3, PAGE_ROWS);
-    while (page->arena.bytes < PAGE_BYTES && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
-        const void *record = sqlite3_column_blob(statement, 2);
-        size_t len = (size_t)sqlite3_column_bytes(statement, 2);
-        page->rows[page->count++] = (struct row){
-            .node = arena_text(&page->arena, text_at(statement, 0)),
-            .seq = sqlite3_column_int64(statement, 1),
-            .record = arena_copy(&page->arena, record != NULL ? record : "", len),
-            .len = len,
-        };
-    }
-    if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
-        err = sqlite_fail(db, "read it", error);
-    }
-    (void)sqlite3_reset(statement);
-    return err;
-}
-
-enum err sqlite_each_record(struct store_db *db,
-                            bool (*each)(const char *node, int64_t seq, const char *record,
-                                         size_t len, void *arg),
-                            void *arg, struct error *error)
-{
-    struct page *page = xcalloc(1, sizeof(*page));
-    char *node = xstrdup("");
-    int64_t seq = INT64_MIN;
-    bool more = true;
-    enum err err = OK;
-
-    while (more) {
-        err = read_page(db, node, seq, page, error);
-        more = err == OK && page->count > 0;
-        for (size_t i = 0; more && i < page->count; i++) {
-            const struct row *row = &page->rows[i];
-            more = each(row->node, row->seq, row->record, row->len, arg);
-        }
-        if (more) {
-            free(node);
-            node = xstrdup(page->rows[page->count - 1].node);
-            seq = page->rows[page->count - 1].seq;
-        }
-        arena_done(&page->arena);
-        page->count = 0;
-    }
-    free(node);
-    free(page);
     return err;
 }

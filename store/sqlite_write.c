@@ -24,7 +24,7 @@
 #include <assert.h>
 #include <string.h>
 
-static enum err run(struct store_db *db, enum sqlite_sql sql, const char *what, struct error *error)
+enum err sqlite_run(struct store_db *db, enum sqlite_sql sql, const char *what, struct error *error)
 {
     int rc = sqlite3_step(db->statements[sql]);
     enum err err = rc == SQLITE_DONE ? OK : sqlite_fail(db, what, error);
@@ -51,6 +51,19 @@ static enum err read_number(struct store_db *db, enum sqlite_sql sql, int64_t *r
     return err;
 }
 
+/* A log whose records were all pruned goes on after them. */
+static enum err read_size(struct store_db *db, int64_t *last_seq, struct error *error)
+{
+    struct arena arena = {0};
+    int64_t size = 0;
+    const char *note;
+    enum err err = sqlite_log_reader.pruned(db, db->node, &arena, &size, &note, error);
+
+    arena_done(&arena);
+    *last_seq = err == OK && size - 1 > *last_seq ? size - 1 : *last_seq;
+    return err == ERR_NOT_FOUND ? OK : err;
+}
+
 static enum err reload(struct store_db *db, struct error *error)
 {
     int64_t last_seq = -1;
@@ -61,7 +74,13 @@ static enum err reload(struct store_db *db, struct error *error)
         err = read_number(db, SQL_GET_MARK, &mark, error);
     }
     if (err == OK) {
-        db->log.state = (struct record_state){.next_seq = last_seq + 1};
+        err = read_size(db, &last_seq, error);
+    }
+    if (err == OK) {
+        err = sqlite_restore_tree(db, last_seq + 1, error);
+    }
+    if (err == OK) {
+        db->log.state.next_seq = last_seq + 1;
         db->mark = mark;
         db->stale = false;
     }
@@ -72,7 +91,7 @@ static void rollback(struct store_db *db)
 {
     /* Some failures have rolled back by themselves. */
     if (!sqlite3_get_autocommit(db->sqlite)) {
-        (void)run(db, SQL_ROLLBACK, "roll back", NULL);
+        (void)sqlite_run(db, SQL_ROLLBACK, "roll back", NULL);
     }
     db->stale = true;
 }
@@ -87,14 +106,14 @@ static enum err begin(struct store_db *db, struct error *error)
                          "%s was deleted, moved or replaced: put it back, or restart the gateway",
                          db->path);
     }
-    err = run(db, SQL_BEGIN, "begin to write", error);
+    err = sqlite_run(db, SQL_BEGIN, "begin to write", error);
     if (err == OK && db->stale) {
         err = reload(db, error);
     }
     if (err == OK) {
         sqlite_bind_text(db->statements[SQL_SET_MARK], 1, db->node);
         sqlite_bind_int(db->statements[SQL_SET_MARK], 2, db->mark + 1);
-        err = run(db, SQL_SET_MARK, "write", error);
+        err = sqlite_run(db, SQL_SET_MARK, "write", error);
     }
     return err;
 }
@@ -103,21 +122,21 @@ static enum err begin(struct store_db *db, struct error *error)
 static enum err commit(struct store_db *db, struct error *error)
 {
     int64_t mark = 0;
-    enum err err = run(db, SQL_COMMIT, "commit", error);
+    enum err err = sqlite_run(db, SQL_COMMIT, "commit", error);
 
     if (err == OK) {
         db->mark++;
         return OK;
     }
     if (!sqlite3_get_autocommit(db->sqlite)) {
-        (void)run(db, SQL_ROLLBACK, "roll back", NULL);
+        (void)sqlite_run(db, SQL_ROLLBACK, "roll back", NULL);
     }
     if (read_number(db, SQL_GET_MARK, &mark, NULL) == OK && mark == db->mark + 1) {
         db->mark++;
         return OK;
     }
     if (begin(db, NULL) == OK) {
-        (void)run(db, SQL_COMMIT, "commit", NULL);
+        (void)sqlite_run(db, SQL_COMMIT, "commit", NULL);
     }
     return err;
 }
@@ -143,17 +162,22 @@ static void bind_action(sqlite3_stmt *statement, const struct store_action *acti
     sqlite_bind_text(statement, 15, action->results);
     sqlite_bind_text(statement, 16, action->problem);
     sqlite_bind_text(statement, 17, action->call_id);
+    sqlite_bind_text(statement, 18, action->progress);
 }
 
 static enum sqlite_sql bind_action_change(struct store_db *db, const struct store_op *op)
 {
-    enum sqlite_sql sql = op->kind == STORE_SET_STATE ? SQL_SET_STATE : SQL_FINISH_ACTION;
+    enum sqlite_sql sql = op->kind == STORE_SET_STATE      ? SQL_SET_STATE
+                          : op->kind == STORE_SET_PROGRESS ? SQL_SET_PROGRESS
+                                                           : SQL_FINISH_ACTION;
     sqlite3_stmt *statement = db->statements[sql];
 
     sqlite_bind_text(statement, 1, op->action.id);
     sqlite_bind_text(statement, 2, op->action.state);
     if (sql == SQL_SET_STATE) {
         sqlite_bind_text(statement, 3, op->action.call_id);
+    } else if (sql == SQL_SET_PROGRESS) {
+        sqlite_bind_text(statement, 3, op->action.progress);
     } else {
         sqlite_bind_int(statement, 3, op->action.finished_ms);
         sqlite_bind_text(statement, 4, op->action.results);
@@ -197,19 +221,6 @@ static enum sqlite_sql bind_grant_change(struct store_db *db, const struct store
     return sql;
 }
 
-static enum sqlite_sql bind_record(struct store_db *db, const struct store_op *op)
-{
-    sqlite3_stmt *statement = db->statements[SQL_ADD_RECORD];
-    int64_t seq = record_append(&db->log, op->record.tail, op->record.len);
-    int rc =
-        sqlite3_bind_blob64(statement, 3, db->log.bytes.data, db->log.bytes.len, SQLITE_STATIC);
-
-    assert(rc == SQLITE_OK);
-    sqlite_bind_text(statement, 1, db->node);
-    sqlite_bind_int(statement, 2, seq);
-    return SQL_ADD_RECORD;
-}
-
 static enum sqlite_sql bind_op(struct store_db *db, const struct store_op *op)
 {
     switch (op->kind) {
@@ -227,31 +238,35 @@ static enum sqlite_sql bind_op(struct store_db *db, const struct store_op *op)
         bind_grant(db->statements[SQL_ADD_GRANT], &op->grant);
         return SQL_ADD_GRANT;
     case STORE_SET_STATE:
+    case STORE_SET_PROGRESS:
     case STORE_FINISH_ACTION:
         return bind_action_change(db, op);
     case STORE_ANSWER_GRANT:
-    case STORE_DROP_GRANT:
         return bind_grant_change(db, op);
-    case STORE_ADD_RECORD:
-        break;
+    default:
+        assert(op->kind == STORE_DROP_GRANT);
+        return bind_grant_change(db, op);
     }
-    return bind_record(db, op);
 }
 
 /* Sets *ret_own when the failure is the write's own; any other is the group's. */
 static enum err apply_op(struct store_db *db, const struct store_op *op, bool *ret_own,
                          struct error *error)
 {
-    enum sqlite_sql sql = bind_op(db, op);
-    enum err err = run(db, sql, "write", error);
-    int code = sqlite3_extended_errcode(db->sqlite);
+    enum err err;
+    int code;
 
+    if (op->kind >= STORE_ADD_RECORD) {
+        /* Cannot break a constraint, unless somebody else wrote to the log. */
+        return sqlite_apply_log(db, op, ret_own, error);
+    }
+    err = sqlite_run(db, bind_op(db, op), "write", error);
+    code = sqlite3_extended_errcode(db->sqlite);
     if (err == OK && sqlite3_changes(db->sqlite) == 0) {
         *ret_own = true;
         return op->kind == STORE_ADD_IDEMPOTENCY ? ERR_EXISTS : ERR_NOT_FOUND;
     }
-    /* A record cannot break a constraint, unless somebody else appended to the log. */
-    if (err == OK || (code & 0xff) != SQLITE_CONSTRAINT || op->kind == STORE_ADD_RECORD) {
+    if (err == OK || (code & 0xff) != SQLITE_CONSTRAINT) {
         return err;
     }
     *ret_own = true;
@@ -264,7 +279,7 @@ static enum err apply_write(struct store_db *db, struct store_write *write, stru
     struct record_state before = db->log.state;
     bool savepoint = write->count > 1;
     bool own = false;
-    enum err err = savepoint ? run(db, SQL_SAVEPOINT, "write", error) : OK;
+    enum err err = savepoint ? sqlite_run(db, SQL_SAVEPOINT, "write", error) : OK;
 
     for (const struct store_op *op = write->first; op != NULL && err == OK; op = op->next) {
         err = apply_op(db, op, &own, error);
@@ -279,8 +294,8 @@ static enum err apply_write(struct store_db *db, struct store_write *write, stru
     if (!savepoint) {
         return OK;
     }
-    err = write->result != OK ? run(db, SQL_SAVEPOINT_UNDO, "undo a write", error) : OK;
-    return err == OK ? run(db, SQL_SAVEPOINT_RELEASE, "write", error) : err;
+    err = write->result != OK ? sqlite_run(db, SQL_SAVEPOINT_UNDO, "undo a write", error) : OK;
+    return err == OK ? sqlite_run(db, SQL_SAVEPOINT_RELEASE, "write", error) : err;
 }
 
 enum err sqlite_commit(struct store_db *db, struct store_write *const *writes, size_t count,

@@ -24,8 +24,10 @@ struct store {
     char *url;
     struct worker writer;
     struct worker reader;
+    struct indexer *indexer;
     atomic_size_t waiting_bytes; /* of writes that are not committed yet */
     atomic_bool healthy;
+    atomic_llong log_size;
     pthread_mutex_t lock;
     struct error problem; /* under lock: of the last commit that failed */
 
@@ -38,7 +40,6 @@ struct store {
 
 static const struct store_backend *const backends[] = {&store_backend_sqlite};
 
-static const struct store_backend *find_backend(const char *url, struct error *error);
 static enum err start(struct store *store, const char *node, struct error *error);
 static void stop(struct worker *worker);
 static void on_writes(struct mail *list, void *receiver);
@@ -51,7 +52,7 @@ enum err store_open(const char *url, const char *node, struct store **ret_store,
                     struct error *error)
 {
     struct store *store;
-    const struct store_backend *backend = find_backend(url, error);
+    const struct store_backend *backend = store_find_backend(url, error);
     enum err err;
 
     if (backend == NULL) {
@@ -75,6 +76,7 @@ void store_stop(struct store *store)
 {
     struct worker *workers[2];
 
+    indexer_stop(store->indexer);
     workers[0] = &store->writer;
     workers[1] = &store->reader;
     for (size_t i = 0; i < ARRAY_LEN(workers); i++) {
@@ -90,6 +92,7 @@ void store_stop(struct store *store)
             event_base_free(workers[i]->base);
         }
     }
+    indexer_free(store->indexer); /* takes its last answer */
     /* The reader first: the last connection to close folds the log into the database. */
     store->backend->close(store->reader.db);
     store->backend->close(store->writer.db);
@@ -122,6 +125,11 @@ void store_problem(struct store *store, struct error *ret_problem)
     (void)pthread_mutex_unlock(&store->lock);
 }
 
+int64_t store_audit_size(const struct store *store)
+{
+    return atomic_load(&store->log_size);
+}
+
 /* ---- Writing and reading: handing over ---- */
 
 enum err store_submit(struct store *store, struct store_write *write, struct mailbox *reply_to,
@@ -152,6 +160,19 @@ enum err store_post_read(struct store *store, struct mail *mail)
 
 /* ---- Blocking ---- */
 
+enum err store_load_accounts(struct store *store, bool (*each)(const char *account, void *arg),
+                             void *arg, struct error *error)
+{
+    struct store_db *db;
+    enum err err = store->backend->open(store->url, NULL, &db, error);
+
+    if (err == OK) {
+        err = store->backend->load_accounts(db, each, arg, error);
+        store->backend->close(db);
+    }
+    return err;
+}
+
 enum err store_load_open_actions(struct store *store, const char *account,
                                  bool (*each)(const struct store_action *action, void *arg),
                                  void *arg, struct error *error)
@@ -180,30 +201,10 @@ enum err store_load_grants(struct store *store, const char *account,
     return err;
 }
 
-enum err store_each_record(const char *url,
-                           bool (*each)(const char *node, int64_t seq, const char *record,
-                                        size_t len, void *arg),
-                           void *arg, struct error *error)
-{
-    const struct store_backend *backend = find_backend(url, error);
-    struct store_db *db;
-    enum err err;
-
-    if (backend == NULL) {
-        return ERR_INVALID;
-    }
-    err = backend->open(url, NULL, &db, error);
-    if (err == OK) {
-        err = backend->each_record(db, each, arg, error);
-        backend->close(db);
-    }
-    return err;
-}
-
 /* ---- Threads ---- */
 
 /* NULL: the url is of none of them. */
-static const struct store_backend *find_backend(const char *url, struct error *error)
+const struct store_backend *store_find_backend(const char *url, struct error *error)
 {
     for (size_t i = 0; i < ARRAY_LEN(backends); i++) {
         size_t len = strlen(backends[i]->scheme);
@@ -225,7 +226,8 @@ static void *run_worker(void *arg)
 }
 
 /* Signals are the main thread's, but for those that a thread's own fault raises. */
-static enum err start_worker(struct worker *worker, const char *name, struct error *error)
+enum err store_start_thread(pthread_t *ret_thread, void *(*run)(void *arg), void *arg,
+                            struct error *error)
 {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
     sigset_t blocked;
@@ -237,15 +239,22 @@ static enum err start_worker(struct worker *worker, const char *name, struct err
         (void)sigdelset(&blocked, faults[i]);
     }
     (void)pthread_sigmask(SIG_SETMASK, &blocked, &before);
-    failed = pthread_create(&worker->thread, NULL, run_worker, worker);
+    failed = pthread_create(ret_thread, NULL, run, arg);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed != 0) {
-        return error_set(error, ERR_UNAVAILABLE, "cannot start the store's thread: %s",
-                         strerror(failed));
+    return failed == 0 ? OK
+                       : error_set(error, ERR_UNAVAILABLE, "cannot start the store's thread: %s",
+                                   strerror(failed));
+}
+
+static enum err start_worker(struct worker *worker, const char *name, struct error *error)
+{
+    enum err err = store_start_thread(&worker->thread, run_worker, worker, error);
+
+    if (err == OK) {
+        (void)pthread_setname_np(worker->thread, name);
+        worker->running = true;
     }
-    (void)pthread_setname_np(worker->thread, name);
-    worker->running = true;
-    return OK;
+    return err;
 }
 
 static void make_loop(struct worker *worker, size_t limit, mailbox_cb on_mail, struct store *store)
@@ -253,6 +262,14 @@ static void make_loop(struct worker *worker, size_t limit, mailbox_cb on_mail, s
     worker->base = event_base_new();
     assert(worker->base != NULL);
     worker->mailbox = mailbox_new(worker->base, limit, on_mail, store);
+}
+
+static enum err start_indexer(struct store *store, const char *node, struct error *error)
+{
+    struct store_db *db;
+    enum err err = store->backend->open(store->url, NULL, &db, error);
+
+    return err == OK ? indexer_start(store, store->backend, db, node, &store->indexer, error) : err;
 }
 
 static enum err start(struct store *store, const char *node, struct error *error)
@@ -265,12 +282,16 @@ static enum err start(struct store *store, const char *node, struct error *error
     if (err != OK) {
         return err;
     }
+    atomic_store(&store->log_size, store->backend->log_size(store->writer.db));
     make_loop(&store->writer, STORE_WRITES_MAX, on_writes, store);
     make_loop(&store->reader, STORE_READS_MAX, on_reads, store);
     store->probe = evtimer_new(store->writer.base, on_probe, store);
     assert(store->probe != NULL);
     err = start_worker(&store->writer, "store", error);
-    return err == OK ? start_worker(&store->reader, "store-read", error) : err;
+    if (err == OK) {
+        err = start_worker(&store->reader, "store-read", error);
+    }
+    return err == OK ? start_indexer(store, node, error) : err;
 }
 
 /* Mail is taken in order, so everything that was posted before is done first. */
@@ -343,6 +364,9 @@ static void commit_group(struct store *store)
     enum err err = store->backend->commit(store->writer.db, store->group, count, &problem);
 
     set_health(store, err, &problem);
+    if (err == OK) {
+        atomic_store(&store->log_size, store->backend->log_size(store->writer.db));
+    }
     if (pruning != NULL && pruning->result != OK) {
         store->prune_at_ms = clock_boot_ms() + STORE_PRUNE_MS;
     }

@@ -46,6 +46,8 @@ struct store_action {
     const char *results; /* JSON array, or NULL */
     const char *problem; /* JSON object, or NULL */
     const char *call_id; /* the last upstream call it was part of, or NULL */
+    const char
+        *progress; /* JSON: what is known of a part of it while it is not finished; or NULL */
 };
 
 /* One slot that a call took. Boot times can be compared only under one boot_id. */
@@ -119,7 +121,12 @@ void store_write_add_action(struct store_write *write, const struct store_action
 void store_write_set_state(struct store_write *write, const char *id, const char *state,
                            const char *call_id);
 
-/* Moves an unfinished action to a final state; finished_ms > 0. results and problem may be NULL. */
+/* The same, call_id left, and replaces what is known of a part of it. */
+void store_write_set_progress(struct store_write *write, const char *id, const char *state,
+                              const char *progress);
+
+/* Moves an unfinished action to a final state, and forgets its progress: results has it all;
+ * finished_ms > 0. results and problem may be NULL. */
 void store_write_finish_action(struct store_write *write, const char *id, const char *state,
                                int64_t finished_ms, const char *results, const char *problem);
 
@@ -191,6 +198,11 @@ enum err store_list_actions(struct store *store, const struct store_action_query
                             void *arg) MUST_CHECK;
 
 /* ---- Blocking: at start, and for commands ---- */
+
+/* Calls each for the name of every account that has unfinished actions or grants, by name; false
+ * stops. As the next two. */
+enum err store_load_accounts(struct store *store, bool (*each)(const char *account, void *arg),
+                             void *arg, struct error *error) MUST_CHECK;
 
 /* Calls each for every unfinished action of an account, oldest first; false stops. Only before
  * the first write of this process. */

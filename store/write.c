@@ -61,6 +61,7 @@ void store_write_add_action(struct store_write *write, const struct store_action
         .results = arena_text(arena, action->results),
         .problem = arena_text(arena, action->problem),
         .call_id = arena_text(arena, action->call_id),
+        .progress = arena_text(arena, action->progress),
     };
 }
 
@@ -71,6 +72,16 @@ void store_write_set_state(struct store_write *write, const char *id, const char
         .id = arena_text(&write->arena, id),
         .state = arena_text(&write->arena, state),
         .call_id = arena_text(&write->arena, call_id),
+    };
+}
+
+void store_write_set_progress(struct store_write *write, const char *id, const char *state,
+                              const char *progress)
+{
+    add_op(write, STORE_SET_PROGRESS)->action = (struct store_action){
+        .id = arena_text(&write->arena, id),
+        .state = arena_text(&write->arena, state),
+        .progress = arena_text(&write->arena, progress),
     };
 }
 
@@ -146,4 +157,37 @@ void store_write_add_record(struct store_write *write, char *tail_take)
     op->record.tail = tail_take;
     op->record.len = strlen(tail_take);
     write->bytes += op->record.len;
+}
+
+void store_write_add_checkpoint(struct store_write *write, int64_t time_ms, store_sign_cb sign,
+                                void *arg)
+{
+    struct store_op *op = add_op(write, STORE_ADD_CHECKPOINT);
+
+    op->checkpoint.time_ms = time_ms;
+    op->checkpoint.sign = sign;
+    op->checkpoint.arg = arg;
+}
+
+void store_write_add_segment(struct store_write *write, const struct segment *segment)
+{
+    add_op(write, STORE_ADD_SEGMENT)->segment = segment;
+}
+
+void store_write_set_stream(struct store_write *write, const char *name, const char *node,
+                            int64_t seq)
+{
+    struct store_op *op = add_op(write, STORE_SET_STREAM);
+
+    op->stream.name = arena_text(&write->arena, name);
+    op->stream.node = arena_text(&write->arena, node);
+    op->stream.seq = seq;
+}
+
+void store_write_prune(struct store_write *write, int64_t size, const char *note)
+{
+    struct store_op *op = add_op(write, STORE_PRUNE);
+
+    op->prune.size = size;
+    op->prune.note = arena_text(&write->arena, note);
 }

@@ -312,6 +312,57 @@ static void test_reserved_slots_are_kept(void **state)
     scheduler_free(world.scheduler);
 }
 
+/* What went before a restart does not go again; and keeps its place in the order of its device. */
+static void test_a_job_of_before_a_restart_goes_on(void **state)
+{
+    struct world world = new_world(10, 2, 0);
+    struct job *half = xcalloc(1, sizeof(*half));
+    struct job *later;
+    struct batch *batch;
+
+    (void)state;
+    *half = (struct job){.action = action_of("exempt", 2, "a b c d e"), .priority = 3};
+    half->given = xcalloc(5, sizeof(*half->given));
+    half->given[0] = 1;
+    half->given[2] = 1;
+    scheduler_restore_job(world.scheduler, half, 0);
+    assert_int_equal(half->left, 3);
+    assert_false(scheduler_untouched(half));
+    assert_int_equal(scheduler_team_depth(world.scheduler, 0), 1);
+    later = add(&world, 0, 0, 7, "a");
+    batch = scheduler_next(world.scheduler, 0);
+    assert_int_equal(batch->device_count, 2);
+    assert_string_equal(batch->devices[0], "b");
+    assert_string_equal(batch->devices[1], "d");
+    scheduler_answered(world.scheduler, batch, 0);
+    batch_free(batch);
+    expect(&world, half, 0);
+    expect(&world, later, 0);
+    scheduler_free(world.scheduler);
+}
+
+/* What was not sent is not sent any more; what was sent still holds up who contradicts it. */
+static void test_a_stopped_job_sends_no_more(void **state)
+{
+    struct world world = new_world(10, 2, 0);
+    struct job *large = add(&world, 0, 0, 1, "a b c");
+    struct job *later = add(&world, 0, 0, 2, "c");
+    struct batch *batch = scheduler_next(world.scheduler, 0);
+
+    (void)state;
+    assert_int_equal(large->left, 1);
+    scheduler_stop(world.scheduler, large, 0);
+    assert_int_equal(large->left, 0);
+    assert_int_equal(scheduler_team_depth(world.scheduler, 0), 1);
+    expect_none(&world, 0);
+    scheduler_answered(world.scheduler, batch, 5);
+    batch_free(batch);
+    expect_none(&world, 5);
+    end(&world, large, 5);
+    expect(&world, later, 5);
+    scheduler_free(world.scheduler);
+}
+
 static void test_a_slot_of_before_a_restart_wakes(void **state)
 {
     const struct scheduler_team teams[] = {
@@ -579,6 +630,8 @@ int main(void)
         cmocka_unit_test(test_urgency_counts_inside_a_team),
         cmocka_unit_test(test_reserved_slots_are_kept),
         cmocka_unit_test(test_a_slot_of_before_a_restart_wakes),
+        cmocka_unit_test(test_a_job_of_before_a_restart_goes_on),
+        cmocka_unit_test(test_a_stopped_job_sends_no_more),
         cmocka_unit_test(test_no_team_exceeds_its_maximum),
         cmocka_unit_test(test_given_back_is_not_charged),
         cmocka_unit_test(test_places_are_bounded_for_each_team),

@@ -265,6 +265,7 @@ void same_action(const struct store_action *got, const struct store_action *want
     same_text(got->results, wanted->results);
     same_text(got->problem, wanted->problem);
     same_text(got->call_id, wanted->call_id);
+    same_text(got->progress, wanted->progress);
 }
 
 void on_action(enum err result, const struct store_action *action, void *arg)

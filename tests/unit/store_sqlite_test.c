@@ -181,7 +181,7 @@ static void test_sqlite_foreign_record(void **state)
 
     assert_int_equal(do_write(fixture, record_write(0)), OK);
     run_beside(db, "INSERT INTO audit VALUES ('gw-1', 1, CAST('{\"v\":1,\"node\":\"gw-1\","
-                   "\"seq\":1,\"n\":99}' AS BLOB))");
+                   "\"seq\":1,\"n\":99}' AS BLOB), zeroblob(32))");
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     assert_int_equal(do_write(fixture, record_write(1)), ERR_IO);
     assert_int_equal(do_write(fixture, record_write(2)), OK);
@@ -243,7 +243,8 @@ static void test_sqlite_files(void **state)
     free(url);
 }
 
-/* A store of the first version, with an action in it, gets the tables of this one. */
+/* A store of the first version, with actions in it, gets the tables of this one; and what was not
+ * kept of an action under way is said to be unknown. */
 static void test_sqlite_migrates(void **state)
 {
     struct fixture *fixture = *state;
@@ -256,7 +257,9 @@ static void test_sqlite_migrates(void **state)
     run_beside(db, sqlite_migrations[0]);
     run_beside(db, "INSERT INTO actions (id, account, team, client, state, submitted_ms,"
                    " finished_ms, priority, request)"
-                   " VALUES ('act_1', 'main', 'helpdesk', 'c', 'queued', 5, 0, 3, '{}')");
+                   " VALUES ('act_1', 'main', 'helpdesk', 'c', 'queued', 5, 0, 3, '{}'),"
+                   " ('act_0', 'main', 'helpdesk', 'c', 'dispatched', 5, 0, 3, '{}'),"
+                   " ('act_9', 'main', 'helpdesk', 'c', 'completed', 5, 9, 3, '{}')");
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     open_store(&old);
     action = (struct store_action){.id = "act_1",
@@ -268,6 +271,15 @@ static void test_sqlite_migrates(void **state)
                                    .priority = 3,
                                    .request = "{}"};
     assert_int_equal(read_action(&old, "act_1", &action), OK);
+    action.id = "act_0";
+    action.state = "dispatched";
+    action.progress = "{}";
+    assert_int_equal(read_action(&old, "act_0", &action), OK);
+    action.id = "act_9";
+    action.state = "completed";
+    action.finished_ms = 9;
+    action.progress = NULL;
+    assert_int_equal(read_action(&old, "act_9", &action), OK);
     action = sample_action("act_2");
     assert_int_equal(do_write(&old, action_write("act_2")), OK);
     assert_int_equal(read_action(&old, "act_2", &action), OK);

@@ -27,8 +27,17 @@ static void test_action_round_trip(void **state)
     assert_int_equal(do_write(fixture, change_write("act_1", "dispatched", 0)), OK);
     assert_int_equal(read_action(fixture, "act_1", &action), OK);
 
+    action.progress = "{\"devices\":[[0,3,1]]}";
+    write = store_write_new();
+    store_write_set_progress(write, "act_1", "dispatched", action.progress);
+    store_write_set_state(write, "act_1", "dispatched", "call-2");
+    assert_int_equal(do_write(fixture, write), OK);
+    action.call_id = "call-2";
+    assert_int_equal(read_action(fixture, "act_1", &action), OK);
+
     action.state = "unknown";
     action.finished_ms = 1795341601000;
+    action.progress = NULL;
     action.problem = "{\"type\":\"x\"}";
     write = store_write_new();
     store_write_set_state(write, "act_1", "dispatched", NULL);
@@ -129,6 +138,43 @@ static void test_grants(void **state)
     assert_string_equal(text, "call-2,main,boot-1,10,1000,-1,-1,{\"actions\":[]};"
                               "call-1,main,boot-1,20,1000,30,1030,{\"actions\":[]};");
     free(text);
+}
+
+static bool on_account(const char *account, void *arg)
+{
+    struct ids *ids = arg;
+
+    (void)strncat(ids->text, account, sizeof(ids->text) - strlen(ids->text) - 1);
+    return --ids->limit > 0;
+}
+
+/* Of what has not ended, and of grants; each once. */
+static void test_accounts(void **state)
+{
+    static const char *const of_actions[] = {"d", "b", "b", "x"};
+    static const char *const ids[] = {"0", "1", "2", "3"};
+    struct fixture *fixture = *state;
+    struct store_grant grant = {"call-1", "a", "boot-1", 10, 1000, 20, 1010, NULL};
+    struct store_write *write = store_write_new();
+    struct ids got = {.limit = 100};
+
+    for (size_t i = 0; i < ARRAY_LEN(of_actions); i++) {
+        struct store_action action = sample_action(ids[i]);
+        action.account = of_actions[i];
+        action.finished_ms = i == 3 ? 1 : 0;
+        store_write_add_action(write, &action);
+    }
+    store_write_add_grant(write, &grant);
+    grant.account = "b";
+    grant.call_id = "call-2";
+    store_write_add_grant(write, &grant);
+    assert_int_equal(do_write(fixture, write), OK);
+    reopen_store(fixture);
+    assert_int_equal(store_load_accounts(fixture->store, on_account, &got, NULL), OK);
+    assert_string_equal(got.text, "abd");
+    got = (struct ids){.limit = 2};
+    assert_int_equal(store_load_accounts(fixture->store, on_account, &got, NULL), OK);
+    assert_string_equal(got.text, "ab");
 }
 
 struct records {
@@ -479,6 +525,7 @@ int main(void)
         TEST(test_action_round_trip),
         TEST(test_open_actions_in_order_of_submission),
         TEST(test_grants),
+        TEST(test_accounts),
         TEST(test_records_are_kept_as_built),
         TEST(test_reopening_continues_seq),
         TEST(test_each_record_goes_through_all),
