@@ -126,7 +126,7 @@ class Calls:
         for id, call in self.intents.items():
             _, _, counted = self.outcomes.get(id, (None, None, Clock(call.taken.boot, NEVER, NEVER)))
             if counted is not None:
-                accounts[call.account].append(Held(call, counted))
+                accounts[call.account].append(Held(call, wall_from_boot(call.taken, counted)))
         for calls in accounts.values():
             self.check_account(calls)
 
@@ -172,6 +172,14 @@ class Windows:
         now = self.time(call.taken)
         return bisect.bisect_right(self.taken, (now, call.node, call.seq)) - \
             bisect.bisect_right(self.counted, now - window_ms)
+
+
+def wall_from_boot(taken, counted):
+    """When the call was counted, on the wall clock too: its record may have been written before or
+    after that. What the boot clock says since the taking is better, where it is the same."""
+    if counted.boot is None or counted.boot != taken.boot:
+        return counted
+    return counted._replace(wall_ms=taken.wall_ms + counted.ms - taken.ms)
 
 
 # ---- Fields of records ----

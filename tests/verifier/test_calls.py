@@ -168,6 +168,14 @@ def test_after_another_boot_it_is(logs):
     assert len(logs.found()) == 1
 
 
+def test_what_lies_ahead_after_another_boot(logs):
+    log = logs.node(requests=1, window_s=10)
+    take(log, 0, 30000)
+    log.boot, log.wall_ms = "boot-2", 39000
+    seq = take(log, 999, 1500)
+    assert logs.found() == [("gw-1", seq, "over-budget")]
+
+
 def test_nodes_share_a_budget(logs):
     one, two = map(logs.node, ("gw-1", "gw-2"))
     two.boot = "boot-2"
@@ -183,15 +191,13 @@ def test_a_budget_that_changed(logs):
     for number in range(5):
         take(log, number, number + 1)
     log.start(requests=2, window_s=60)
-    seq = take(log, 60004, 60005)
-    assert logs.found() == [("gw-1", seq, "over-budget")] or logs.found() == []
-    log.start(requests=100, window_s=60)
-    for number in range(90):
-        take(log, 60010 + number, 60020 + number)
-    before = len(logs.found())
-    log.start(requests=100, window_s=3600)
-    take(log, 60200, 60201)
-    assert len(logs.found()) == before
+    early = take(log, 60003, 60004)  # with the third, fourth and fifth
+    take(log, 120004, 120005)
+    log.start(requests=2, window_s=600)
+    late = take(log, 180010, 180020)  # all of them are within ten minutes
+    log.start(requests=100, window_s=600)
+    take(log, 180030, 180040)
+    assert logs.found() == [("gw-1", early, "over-budget"), ("gw-1", late, "over-budget")]
 
 
 def test_without_a_budget_there_is_none_to_hold(logs):
