@@ -22,6 +22,7 @@ sys.path.insert(0, str(VERIFIER))
 import damage  # noqa: E402
 import forge  # noqa: E402
 import note as notes  # noqa: E402
+import stories  # noqa: E402
 import verify  # noqa: E402
 from problem import name_bytes  # noqa: E402
 
@@ -207,3 +208,27 @@ def test_history_rewritten_is_found(evidence, tmp_path, how):
     }[how]
     run_damages(evidence, tmp_path, "rewrite-" + how, ROWS,
                 lambda sqlite, random: damage.rewrite(sqlite, random, sign, reason))
+
+
+# ---- A log that no gateway wrote ----
+
+def emptied(evidence, path):
+    """A database of the gateway's own making, with nothing in its audit log."""
+    copy = evidence.copy(path)
+    sqlite = damage.open_copy(copy.store)
+    for table, in sqlite.execute("SELECT name FROM sqlite_schema WHERE type = 'table'"
+                                 " AND name GLOB 'audit*'").fetchall():
+        sqlite.execute(f"DELETE FROM {table}")
+    return copy, sqlite
+
+
+@pytest.mark.parametrize("story", stories.STORIES, ids=lambda story: story.__name__)
+def test_what_records_tell(evidence, tmp_path, story):
+    copy, sqlite = emptied(evidence, tmp_path / "story.db")
+    expected = story(sqlite, evidence.key)
+    sqlite.close()
+    assert [problem[:3] for problem in copy.second(saved=False).problems] == expected
+    code, found = copy.first(saved=False)
+    assert [(problem["node"], problem["seq"], problem["reason"])
+            for problem in found["problems"]] == expected
+    assert code == (1 if expected else 0)
