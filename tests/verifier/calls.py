@@ -1,11 +1,12 @@
 """Whether the calls that the logs tell of were allowed: each outcome has its intent, each intent
-names actions that were accepted before, so does each end of an action, and no window of an account holds more calls than its
-budget.
+names actions that were accepted before, so does each end of an action, and no window of an account
+holds more calls than its budget.
 
 The budget: a call holds its slot from when it was taken until a window after the upstream had
 counted it at the latest; one without an outcome still holds it; one of which nothing was sent is
 none. So at no taking may there be more held than the budget of that time, itself included. Times
-are on the clock since boot; between calls of two boots, the records' wall clocks decide."""
+are on the clock since boot. Between calls of two boots the records' wall clocks decide, which may
+be off by some time; but on one node, what was counted in another boot was before this one."""
 import bisect
 import datetime
 from collections import defaultdict
@@ -15,7 +16,8 @@ from problem import Problem
 
 NEVER = 1 << 62
 BEFORE_BOOT = -1
-ENDS = ("action.finished", "action.cancelled", "action.expired")
+WALL_OFF_MS = 2000  # by so much wall clocks may be off
+ENDS = ("action.finished", "action.cancelled", "action.expired", "action.rejected")
 
 
 class Clock(NamedTuple):
@@ -38,11 +40,33 @@ class Held(NamedTuple):
     call: Call
     counted: Clock
 
+    def taken_in(self, boot):
+        return self.call.taken.ms if self.call.taken.boot == boot else BEFORE_BOOT
+
+    def after_ms(self):
+        """How long after its taking it was counted, if that is known."""
+        taken = self.call.taken
+        known = taken.boot == self.counted.boot and self.counted.ms < NEVER
+        return max(self.counted.ms - taken.ms, 0) if known else 0
+
+    def holds_on_wall(self, call, window_ms):
+        """Whether it holds its slot when that call of another boot is taken."""
+        now, counted = call.taken, self.counted
+        if self.call is call or (counted.boot and counted.boot == now.boot):
+            return False
+        if counted.wall_ms + window_ms <= now.wall_ms + WALL_OFF_MS:
+            return False
+        if self.call.node == call.node and counted.boot and now.boot:
+            before = self.call.seq < call.seq
+            return before and now.ms < window_ms + self.after_ms()
+        return self.call.taken.wall_ms <= now.wall_ms
+
 
 class Calls:
     def __init__(self):
         self.problems = []
-        self.partial = set()  # nodes of which records are missing or cannot be believed
+        self.pruned = set()  # nodes of which the first records are not there any more
+        self.damaged = set()  # nodes of which the last records are not there, or not believed
         self.accepted = defaultdict(dict)  # action id: {node: seq of the first}
         self.intents = {}  # call id: Call
         self.outcomes = {}  # call id: (node, seq, Clock or None)
@@ -107,10 +131,11 @@ class Calls:
         self.problems.append(Problem(node, seq, reason, detail))
 
     def is_before(self, where, node, seq):
-        """Whether what stands at {node: seq} came before: of one node that is known; what another
-        node has may have. So may what is missing."""
-        return any(other != node or before < seq for other, before in where.items()) or (
-            not where and bool(self.partial))
+        """Whether what stands at {node: seq} came before: of the same node that is known; what
+        another node has may have. So may what is missing."""
+        if not where:
+            return bool(self.pruned or self.damaged - {node})
+        return any(other != node or before < seq for other, before in where.items())
 
     def check_actions(self, id, call):
         unknown = [action for action in call.actions
@@ -134,42 +159,35 @@ class Calls:
         boots = defaultdict(list)
         for held in calls:
             boots[held.counted.boot].append(held)
-        everything = Windows(calls)
-        on_wall = {boot: Windows(some) for boot, some in boots.items()}
-        on_boot = {boot: Windows(some, boot) for boot, some in boots.items()}
+        windows = {boot: Windows(boot, some) for boot, some in boots.items() if boot}
+        longest_ms = max(held.after_ms() for held in calls)
         for held in calls:
             call = held.call
             if call.budget is None:
                 continue
             requests, window_ms = call.budget
-            count = everything.held_at(call, window_ms)
-            if call.taken.boot in boots:
-                count += on_boot[call.taken.boot].held_at(call, window_ms) - \
-                    on_wall[call.taken.boot].held_at(call, window_ms)
+            count = 1
+            if call.taken.boot in windows:
+                count = windows[call.taken.boot].held_at(call, window_ms)
+            settled = call.taken.boot and call.taken.ms >= window_ms + longest_ms
+            count += sum(other.holds_on_wall(call, window_ms) for other in calls
+                         if not settled or other.call.node != call.node)
             if count > requests:
                 self.problem(call.node, call.seq, "over-budget",
                              f"call {count} in {window_ms} ms, of {requests}")
 
 
 class Windows:
-    """Counts which of some calls are held when another is taken: on the clock of a boot, on which
-    all of them were counted, or on the wall clock."""
+    """Counts how many calls are held when another is taken, on the clock of a boot in which all
+    of them were counted."""
 
-    def __init__(self, calls, boot=None):
-        self.boot = boot
-        self.taken = sorted((self.time(held.call.taken), held.call.node, held.call.seq)
-                            for held in calls)
-        self.counted = sorted(max(self.time(held.counted), self.time(held.call.taken))
-                              for held in calls)
-
-    def time(self, clock):
-        if self.boot is None:
-            return clock.wall_ms
-        return clock.ms if clock.boot == self.boot else BEFORE_BOOT
+    def __init__(self, boot, calls):
+        self.taken = sorted((held.taken_in(boot), held.call.node, held.call.seq) for held in calls)
+        self.counted = sorted(max(held.counted.ms, held.taken_in(boot)) for held in calls)
 
     def held_at(self, call, window_ms):
         """Those taken up to that one, and not free because a window passed since."""
-        now = self.time(call.taken)
+        now = call.taken.ms
         return bisect.bisect_right(self.taken, (now, call.node, call.seq)) - \
             bisect.bisect_right(self.counted, now - window_ms)
 

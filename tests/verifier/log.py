@@ -4,9 +4,10 @@ checkpoint is signed and has the root of the tree at its size.
 
 The seq of a problem is that of the first record it concerns:
   of a record       its own; of a gap the first that is missing
-  of an inner node  the first record below it
-  of a note         the last record it covers, when it cannot be believed
-  of a root         the first record that no root before it proved, of those stored or those saved
+  of an inner node  the first record below it; of what is none, the end of the log
+  of a note         where it stands, behind the last record it covers
+  of a root         the first record that no root before it proved, of those stored or those saved,
+                    or the first below an inner node behind that which is not as it was
 Behind a record that is missing or in a wrong place no root can hold: that is told alone."""
 import json
 from typing import NamedTuple
@@ -41,6 +42,7 @@ class Log:
         self.next = self.first  # the seq that comes next
         self.roots = []
         self.proven = {"root-mismatch": 0, "forked": 0}  # the sizes of the last roots that held
+        self.doubted = None  # where the first inner node since then begins that is not as it was
         self.good = True  # no record was bad so far
         self.chained = True  # none was missing or misplaced so far: the tree must hold
         self.by_record = None  # a second tree, while it is not known what was altered at:
@@ -73,14 +75,14 @@ class Log:
             if checkpoint is None:
                 continue
             if checkpoint.size != row.size or checkpoint.size < before:
-                self.problem(last_of(checkpoint.size), "checkpoint-malformed",
+                self.problem(checkpoint.size, "checkpoint-malformed",
                              f"{name} is stored as one of size {row.size}, after {before}")
             before = max(before, checkpoint.size)
         if self.pruned_note is not None:
             checkpoint = self.read_note(self.pruned_note, "root-mismatch",
                                         "the checkpoint of what was pruned", self.first)
             if checkpoint is not None and not 0 < self.first <= checkpoint.size:
-                self.problem(last_of(checkpoint.size), "checkpoint-malformed",
+                self.problem(checkpoint.size, "checkpoint-malformed",
                              f"{self.first} records were pruned under one of {checkpoint.size}")
 
     def read_note(self, data, reason, name, size):
@@ -91,7 +93,7 @@ class Log:
             checkpoint = notes.open_checkpoint(data, ORIGIN + self.name, self.keys)
         except tuple(kinds) as error:
             size = said_size(data) if size is None else size
-            self.problem(last_of(size), kinds[type(error)], f"{name}: {error}")
+            self.problem(max(size, 0), kinds[type(error)], f"{name}: {error}")
             return None
         self.roots.append(Root(checkpoint.size, checkpoint.root, reason, name))
         return checkpoint
@@ -120,39 +122,50 @@ class Log:
     # ---- Records ----
 
     def check_row(self, row):
-        if row.seq < self.next:
-            again = self.first <= row.seq == self.next - 1
-            self.broken(row.seq, "seq-duplicate" if again else "record-misplaced",
-                        "a row stands where none can")
+        leaf = merkle.leaf_hash(row.record)
+        record = parse_record(row.record) if row.leaf == leaf else None
+        elsewhere = record is not None and not self.is_here(record, row.seq)
+        if row.seq < self.next or (row.seq > self.next and elsewhere):
+            self.check_stray(row, record)
             return
         if row.seq > self.next:
             self.broken(self.next, "seq-gap", f"the next record is {row.seq}")
         self.next = row.seq + 1
-        leaf = merkle.leaf_hash(row.record)
-        if row.leaf == leaf:
-            self.check_place(row)
-        elif len(row.leaf) == len(leaf) and self.chained:
+        if row.leaf != leaf:
+            self.check_altered(row, leaf)
+        elif record is None:
             self.good = False
-            self.doubts.append(row.seq)
-            self.by_record = self.by_record or self.tree.copy()
-        else:
-            self.good = False
-            altered = "record" if len(row.leaf) == len(leaf) else "leaf"
-            self.problem(row.seq, altered + "-altered", "the record does not hash to its leaf")
-        if self.chained:
-            self.grow(row.leaf if len(row.leaf) == len(leaf) else leaf, leaf)
-            self.check_roots()
-
-    def check_place(self, row):
-        """What an unaltered record says of where it stands."""
-        record = parse_record(row.record)
-        if record is None:
-            self.broken(row.seq, "record-misplaced", "the record is no JSON object")
-        elif (record.get("v"), record.get("node"), record.get("seq")) != (1, self.name, row.seq):
+            self.problem(row.seq, "record-altered", "the record cannot be read")
+        elif elsewhere:
             self.broken(row.seq, "record-misplaced",
                         f"it says it is {record.get('node')} {record.get('seq')}")
         elif self.good:
             self.on_record(row.seq, record)
+        if self.chained:
+            self.grow(row.leaf if len(row.leaf) == len(leaf) else leaf, leaf)
+            self.check_roots()
+
+    def is_here(self, record, seq):
+        return record.get("node") == self.name and record.get("seq") == seq
+
+    def check_stray(self, row, record):
+        """A row that does not go on from the one before, and is not behind a gap either."""
+        self.good = False
+        if self.first <= row.seq == self.next - 1:
+            self.problem(row.seq, "seq-duplicate", "there are two rows of that number")
+            return
+        said = record.get("seq") if record else None
+        seq = said if row.seq < 0 and type(said) is int and said >= 0 else row.seq
+        self.problem(seq, "record-misplaced", f"there can be no row {row.seq}")
+
+    def check_altered(self, row, leaf):
+        self.good = False
+        if len(row.leaf) == len(leaf) and self.chained:
+            self.doubts.append(row.seq)
+            self.by_record = self.by_record or self.tree.copy()
+        else:
+            altered = "record" if len(row.leaf) == len(leaf) else "leaf"
+            self.problem(row.seq, altered + "-altered", "the record does not hash to its leaf")
 
     def broken(self, seq, reason, detail):
         self.settle("record-altered")
@@ -171,8 +184,9 @@ class Log:
                 self.seen.add((level, number))
                 stored = self.kept.nodes.get((level, number))
                 if not self.holds(stored, hash, other):
-                    self.problem(kept.start_of(level, number), "tree-altered",
-                                 f"inner node {level, number}")
+                    start = kept.start_of(level, number)
+                    self.problem(start, "tree-altered", f"inner node {level, number}")
+                    self.doubted = start if self.doubted is None else self.doubted
 
     def check_roots(self):
         while self.chained and self.roots and self.roots[0].size == self.next:
@@ -182,8 +196,10 @@ class Log:
     def judge_root(self, root, *hashes):
         if self.holds(root.root, *hashes):
             self.proven[root.reason] = root.size
+            self.doubted = None
         else:
-            self.problem(min(self.proven[root.reason], last_of(root.size)), root.reason,
+            seq = max(self.proven[root.reason], self.doubted or 0)
+            self.problem(min(seq, max(root.size - 1, 0)), root.reason,
                          f"{root.name}, of size {root.size}, has another root")
 
     def holds(self, expected, by_leaf, by_record=None):
@@ -214,15 +230,10 @@ class Log:
                 self.problem(self.next, "truncated", f"{root.name} is of size {root.size}")
         for level, number in sorted(self.kept.nodes.keys() - self.seen):
             if not kept.is_node(level, number) or not kept.is_stored_level(level):
-                start = kept.start_of(level, number) if kept.is_node(level, number) else self.next
-                self.problem(min(start, self.next), "tree-altered",
+                self.problem(self.next, "tree-altered",
                              f"{level, number} is no inner node that is stored")
             elif kept.end_of(level, number) > self.next:
                 self.problem(self.next, "truncated", f"there is an inner node {level, number}")
-
-
-def last_of(size):
-    return max(size - 1, 0)
 
 
 def said_size(data):
@@ -236,12 +247,12 @@ def said_size(data):
 # ---- JSON ----
 
 def parse_record(data):
-    """The record, or None when it is no JSON object."""
+    """The record, or None when it is no JSON object of version 1."""
     try:
         record = json.loads(data.decode(), object_pairs_hook=object_of, parse_constant=no_constant)
     except (ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) else None
+    return record if isinstance(record, dict) and record.get("v") == 1 else None
 
 
 def object_of(pairs):

@@ -176,7 +176,7 @@ def after_another_boot_the_wall_clock_decides(sqlite, key):
     log = node(sqlite, key, requests=1, window_s=60)
     take(log, 500000, 500100)
     log.boot, log.wall_ms = "boot-2", 500200
-    seq = take(log, 59000, 59100)
+    seq = take(log, 50000, 50100)
     log.boot, log.wall_ms = "boot-3", 700000
     take(log, 10, 20)
     return [(NODE, seq, "over-budget")]
@@ -186,8 +186,18 @@ def after_another_boot_the_wall_clock_decides(sqlite, key):
 def what_lies_ahead_after_another_boot(sqlite, key):
     log = node(sqlite, key, requests=1, window_s=10)
     take(log, 0, 30000)
-    log.boot, log.wall_ms = "boot-2", 39000
+    log.boot, log.wall_ms = "boot-2", 35000
     return [(NODE, take(log, 900, 1500), "over-budget")]
+
+
+@story
+def what_was_counted_in_another_boot_was_before_this_one(sqlite, key):
+    """Whatever the wall clock says, that was set back by an hour."""
+    log = node(sqlite, key, requests=1, window_s=60)
+    take(log, 500000, 500100)
+    log.boot, log.wall_ms = "boot-2", -3000000
+    take(log, 60200, 60300)
+    return []
 
 
 @story
@@ -245,3 +255,13 @@ def what_follows_a_bad_record_is_no_evidence(sqlite, key):
     sqlite.execute("UPDATE audit SET leaf = zeroblob(32) WHERE seq = ?", (seq,))
     log.outcome("call_none")
     return [(NODE, seq, "record-altered")]
+
+
+@story
+def what_stands_before_a_bad_record_is(sqlite, key):
+    log = node(sqlite, key)
+    log.outcome("call_none")
+    seq = log.tree.size
+    log.run()
+    sqlite.execute("UPDATE audit SET leaf = zeroblob(32) WHERE seq = ?", (seq,))
+    return [(NODE, 2, "outcome-without-intent"), (NODE, seq, "record-altered")]

@@ -67,8 +67,10 @@ def verify(url, keys, files=()):
             log = Log(store, node, keys,
                       lambda seq, record: calls.add(log.name, seq, record))
             log.check(saved.get(node, []))
-            if not log.good or log.first > 0:
-                calls.partial.add(log.name)
+            if log.first > 0:
+                calls.pruned.add(log.name)
+            if not log.good:
+                calls.damaged.add(log.name)
             report.problems.extend(log.problems)
             report.remarks.extend(log.remarks)
         calls.check()
