@@ -27,6 +27,8 @@
     X(AUDIT_RECORDS, "tollgate_audit_records_total", COUNTER, "event", "Audit records stored")     \
     X(AUDIT_FAILURES, "tollgate_audit_append_failures_total", COUNTER, "",                         \
       "Writes that the store refused")                                                             \
+    X(BAD_KEYS_THROTTLED, "tollgate_bad_keys_throttled_total", COUNTER, "",                        \
+      "Refusals of bad keys that were delayed, or ended their connection")                         \
     X(LEADER, "tollgate_leader", GAUGE, "account", "1 where this gateway dispatches")              \
     X(FOREIGN_CALLS, "tollgate_foreign_calls_suspected_total", COUNTER, "account",                 \
       "Signs that somebody else uses the account")                                                 \
