@@ -239,7 +239,7 @@ def what_was_pruned_may_have_been_there(sqlite, key):
     log = node(sqlite, key)
     action = log.accept()
     call = log.intend(action)
-    log.work(100)
+    log.work(100, checkpoint_every=19)
     log.outcome(call, action)
     log.intend(action)
     log.checkpoint()
