@@ -20,7 +20,7 @@ void verify_free(struct verify *verify)
     if (verify == NULL) {
         return;
     }
-    tree_done(&verify->log.stored);
+    stored_done(&verify->log.stored);
     free(verify->log.roots);
     for (size_t i = 0; i < verify->node_count; i++) {
         free((void *)verify->nodes[i].name);
@@ -114,7 +114,7 @@ void verify_end_node(struct verify *verify)
     begin_rows(verify);
     rows_end(verify);
     budgets_end_node(verify);
-    tree_done(&verify->log.stored);
+    stored_done(&verify->log.stored);
 }
 
 /* A node of which nothing is stored. */

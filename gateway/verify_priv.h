@@ -32,13 +32,14 @@ struct stored_tree {
 
 /* The complete node of the tree, from what is stored (a merkle_get_cb; arg is the struct
  * stored_tree). ERR_NOT_FOUND: it does not follow. */
-enum err tree_get(unsigned level, uint64_t number, uint8_t ret_hash[MERKLE_HASH_BYTES], void *arg);
+enum err stored_get(unsigned level, uint64_t number, uint8_t ret_hash[MERKLE_HASH_BYTES],
+                    void *arg);
 
 /* Where the leaves of a node begin, and end; end is UINT64_MAX if that is too far. */
-uint64_t tree_start(unsigned level, uint64_t number);
-uint64_t tree_end(unsigned level, uint64_t number);
+uint64_t stored_start(unsigned level, uint64_t number);
+uint64_t stored_end(unsigned level, uint64_t number);
 
-struct stored_hash *tree_find(struct stored_tree *tree, unsigned level, uint64_t number);
+struct stored_hash *stored_find(struct stored_tree *tree, unsigned level, uint64_t number);
 
 /* ---- verify_roots.c: the checkpoints ---- */
 
@@ -92,10 +93,10 @@ struct log {
     struct root *roots;                   /* by size, once sorted */
     size_t root_count;
     size_t root_next;
-    uint64_t proven;       /* the size of the last root that held */
-    uint64_t doubted_from; /* where the first altered interior node after that begins */
+    uint64_t proven[2];    /* the size of the last root that held: of all, and of saved ones */
+    bool roots_off[2];     /* one did not hold, and so no later one can: stored, saved */
+    uint64_t doubted_from; /* where the first altered interior node after the last root begins */
     uint64_t last_row_size;
-    bool roots_off; /* one did not hold: the next cannot either */
 };
 
 /* ---- verify_calls.c, verify_budget.c ---- */
@@ -189,9 +190,9 @@ struct verify {
     findings_add(&(verify)->findings, (verify)->log.node, seq, FINDING_##reason, __VA_ARGS__)
 
 /* verify_tree.c */
-void tree_done(struct stored_tree *tree);
-void tree_check_pruned(struct verify *verify);
-void tree_check_end(struct verify *verify);
+void stored_done(struct stored_tree *tree);
+void stored_check_pruned(struct verify *verify);
+void stored_check_end(struct verify *verify);
 
 /* verify_roots.c */
 void roots_read(struct verify *verify, enum root_kind kind, const char *file, int64_t number,
@@ -203,7 +204,7 @@ void roots_end(struct verify *verify);
 
 /* verify_rows.c */
 void rows_begin(struct verify *verify);
-void rows_add(struct verify *verify, const struct store_record *row);
+void rows_add(struct verify *verify, const struct store_record *stored);
 void rows_end(struct verify *verify);
 /* Whether a hash that is stored or signed is that of the tree, by_leaf, or by the records
  * themselves, by_bytes; decides about altered records. */
@@ -216,7 +217,7 @@ void calls_done(struct calls *calls);
 void calls_add(struct verify *verify, const struct record *record);
 void calls_finish(struct verify *verify);
 
-/* verify_budget.c */
+/* verify_budget.c. hash: of the call_id, in struct calls. */
 void budgets_init(struct budgets *budgets);
 void budgets_done(struct budgets *budgets);
 struct account_book *budgets_book(struct budgets *budgets, const char *name, size_t len);
@@ -224,8 +225,8 @@ void budgets_begin_node(struct budgets *budgets);
 void budgets_end_node(struct verify *verify);
 void budgets_config(struct verify *verify, const struct record *record);
 void budgets_started(struct verify *verify);
-void budgets_intent(struct verify *verify, const struct record *record, uint64_t call);
-void budgets_outcome(struct verify *verify, const struct record *record, uint64_t call);
+void budgets_intent(struct verify *verify, const struct record *record, uint64_t hash);
+void budgets_outcome(struct verify *verify, const struct record *record, uint64_t hash);
 void budgets_finish(struct verify *verify);
 
 #endif

@@ -50,17 +50,19 @@ static enum err verify_signature(const struct verify *verify, const char *name, 
     enum err result = ERR_NOT_FOUND;
 
     for (size_t i = 0; i < verify->key_count; i++) {
-        struct note_verifier key = verify->keys[i];
-        enum err err =
-            key.name[0] != '\0' || note_verifier_init(&key, name, key.public_key, NULL) == OK
-                ? OK
-                : ERR_NOT_FOUND;
+        const struct note_verifier *given = &verify->keys[i];
+        struct note_verifier key = *given;
+        enum err err;
+        if (given->name[0] == '\0' &&
+            note_verifier_init(&key, name, given->public_key, NULL) != OK) {
+            continue; /* a node of that name can have signed nothing */
+        }
+        err = note_verify(note, len, &key, NULL);
         if (err == OK && strcmp(key.name, name) == 0) {
-            err = note_verify(note, len, &key, NULL);
-            if (err == OK) {
-                return OK;
-            }
-            result = err == ERR_NOT_FOUND ? result : ERR_INVALID;
+            return OK;
+        }
+        if (err == ERR_INVALID) {
+            result = ERR_INVALID;
         }
     }
     return result;
@@ -153,38 +155,52 @@ static int by_size(const void *left, const void *right)
     return a->size < b->size ? -1 : a->size > b->size;
 }
 
-/* Compares a root with that of the tree of its size. What is wrong lies behind the last root that
- * held; if a stored interior node does not follow there either, most likely below that. */
-static void judge(struct verify *verify, const struct root *root, const uint8_t *by_leaf,
-                  const uint8_t *by_bytes)
+/* A root did not hold. What is wrong lies behind the last one that did; if a stored interior node
+ * does not follow there either, most likely below that. Stored checkpoints may have been signed
+ * anew, so saved ones are only compared with each other. */
+static void find_mismatch(struct verify *verify, const struct root *root)
 {
     struct log *log = &verify->log;
-    uint64_t from = log->proven;
+    bool saved = root->kind == ROOT_SAVED;
+    uint64_t from = log->proven[saved ? 1 : 0];
 
-    if (rows_hold(verify, root->hash, by_leaf, by_bytes)) {
-        if (root->size > log->proven) {
-            log->proven = root->size;
-        }
-        log->doubted_from = UINT64_MAX;
-        return;
-    }
     if (log->doubted_from != UINT64_MAX && log->doubted_from > from) {
         from = log->doubted_from;
     }
-    if (from >= root->size) { /* two roots of one size: the one that held is not told of */
+    if (from >= root->size) { /* of two of one size, one held */
         from = root->size > 0 ? root->size - 1 : 0;
     }
-    if (root->kind == ROOT_SAVED) {
+    log->roots_off[saved ? 1 : 0] = true;
+    if (saved) {
         VERIFY_FIND(verify, (int64_t)from, FORKED,
                     "%s was signed over other records: one from %" PRIu64 " on is not as it was",
                     title_of(root->kind, root->file, 0, (int64_t)root->size).text, from);
     } else {
-        log->roots_off = true;
         VERIFY_FIND(verify, (int64_t)from, ROOT_MISMATCH,
                     "a checkpoint of size %" PRIu64 " was signed over other records: one from "
                     "%" PRIu64 " on is not as it was",
                     root->size, from);
     }
+}
+
+/* Compares a root with that of the tree of its size. */
+static void judge(struct verify *verify, const struct root *root, const uint8_t *by_leaf,
+                  const uint8_t *by_bytes)
+{
+    struct log *log = &verify->log;
+
+    if (log->roots_off[root->kind == ROOT_SAVED ? 1 : 0]) {
+        return;
+    }
+    if (!rows_hold(verify, root->hash, by_leaf, by_bytes)) {
+        find_mismatch(verify, root);
+        return;
+    }
+    log->proven[0] = root->size;
+    if (root->kind == ROOT_SAVED) {
+        log->proven[1] = root->size;
+    }
+    log->doubted_from = UINT64_MAX;
 }
 
 /* Those that are older than what was pruned: seldom their roots can still be computed. */
@@ -196,7 +212,7 @@ static void check_older(struct verify *verify)
            log->roots[log->root_next].size < (uint64_t)log->pruned) {
         const struct root *root = &log->roots[log->root_next++];
         uint8_t hash[MERKLE_HASH_BYTES];
-        if (merkle_root_at(root->size, tree_get, &log->stored, hash) != OK) {
+        if (merkle_root_at(root->size, stored_get, &log->stored, hash) != OK) {
             verify->nodes[log->node].unproven++;
         } else {
             judge(verify, root, hash, hash);
@@ -241,7 +257,7 @@ void roots_check(struct verify *verify)
         const struct root *root = &log->roots[log->root_next++];
         uint8_t by_leaf[MERKLE_HASH_BYTES];
         uint8_t by_bytes[MERKLE_HASH_BYTES];
-        if (log->chained && !(log->roots_off && root->kind != ROOT_SAVED)) {
+        if (log->chained) {
             merkle_frontier_root(&log->tree, by_leaf);
             if (log->altered_count > 0) {
                 merkle_frontier_root(&log->by_bytes, by_bytes);
@@ -254,16 +270,16 @@ void roots_check(struct verify *verify)
 void roots_end(struct verify *verify)
 {
     struct log *log = &verify->log;
+    const struct root *root = log->root_count > 0 ? &log->roots[log->root_count - 1] : NULL;
 
-    if (log->root_next < log->root_count) {
-        const struct root *root = &log->roots[log->root_count - 1];
+    if (root != NULL && root->size > (uint64_t)log->next) {
         VERIFY_FIND(verify, log->next, TRUNCATED, "%s covers records that are not there",
                     title_of(root->kind, root->file, 0, (int64_t)root->size).text);
     } else if (log->stored.beyond) {
         VERIFY_FIND(verify, log->next, TRUNCATED,
                     "there are stored nodes of the tree for records that are not there");
     }
-    verify->nodes[log->node].signed_size = (int64_t)log->proven;
+    verify->nodes[log->node].signed_size = (int64_t)log->proven[0];
     free(TAKE(log->roots));
     log->root_count = log->root_next = 0;
 }

@@ -15,7 +15,7 @@ void rows_begin(struct verify *verify)
 
     log->next = log->pruned;
     log->chained = true;
-    tree_check_pruned(verify);
+    stored_check_pruned(verify);
     roots_begin(verify);
     roots_check(verify); /* of what was pruned, or of nothing */
 }
@@ -137,12 +137,12 @@ static void check_node(struct verify *verify, unsigned level, uint64_t number,
                        const uint8_t *by_leaf, const uint8_t *by_bytes)
 {
     struct log *log = &verify->log;
-    struct stored_hash *stored = tree_find(&log->stored, level, number);
-    uint64_t start = tree_start(level, number);
+    struct stored_hash *stored = stored_find(&log->stored, level, number);
+    uint64_t start = stored_start(level, number);
 
     if (stored == NULL) {
         /* A gateway that writes meanwhile stored it after they were read. */
-        if (tree_end(level, number) <= (uint64_t)log->size_before) {
+        if (stored_end(level, number) <= (uint64_t)log->size_before) {
             VERIFY_FIND(verify, (int64_t)start, TREE_ALTERED,
                         "the node (%u, %" PRIu64 ") of the tree is not stored", level, number);
         }
@@ -154,7 +154,7 @@ static void check_node(struct verify *verify, unsigned level, uint64_t number,
                     "the stored node (%u, %" PRIu64
                     ") of the tree does not follow from the records",
                     level, number);
-        if (log->doubted_from == UINT64_MAX && start >= log->proven) {
+        if (log->doubted_from == UINT64_MAX && start >= log->proven[0]) {
             log->doubted_from = start;
         }
     }
@@ -274,8 +274,8 @@ static void check_content(struct verify *verify, const struct store_record *stor
         }
         log->altered[log->altered_count++] = (struct doubt){row->seq, row->seq};
     } else if (!row->readable) {
+        break_chain(verify); /* no gateway wrote that: the tree is of something else */
         VERIFY_FIND(verify, row->seq, RECORD_ALTERED, "the record cannot be read");
-        verify->partial = true;
     } else if (!row->is_here) {
         add_elsewhere(verify, row);
     } else if (stored->leaf == NULL || stored->leaf_len != MERKLE_HASH_BYTES) {
@@ -340,7 +340,7 @@ void rows_end(struct verify *verify)
     for (size_t i = 0; i < log->misplaced_count; i++) {
         find_misplaced(verify, log->misplaced[i].seq, log->misplaced[i].claims);
     }
-    tree_check_end(verify);
+    stored_check_end(verify);
     roots_end(verify);
     verify->nodes[log->node].size = log->next;
 }

@@ -8,18 +8,18 @@
 
 #define LEVEL_MAX 62 /* of a node whose numbers of leaves are int64_t */
 
-void tree_done(struct stored_tree *tree)
+void stored_done(struct stored_tree *tree)
 {
     free(tree->hashes);
     *tree = (struct stored_tree){0};
 }
 
-uint64_t tree_start(unsigned level, uint64_t number)
+uint64_t stored_start(unsigned level, uint64_t number)
 {
     return number << level;
 }
 
-uint64_t tree_end(unsigned level, uint64_t number)
+uint64_t stored_end(unsigned level, uint64_t number)
 {
     return number > (UINT64_MAX >> level) - 1 ? UINT64_MAX : (number + 1) << level;
 }
@@ -27,15 +27,15 @@ uint64_t tree_end(unsigned level, uint64_t number)
 /* The first record that a stored node can be said to be about. */
 static int64_t seq_of(unsigned level, uint64_t number)
 {
-    return tree_end(level, number) > INT64_MAX ? 0 : (int64_t)tree_start(level, number);
+    return stored_end(level, number) > INT64_MAX ? 0 : (int64_t)stored_start(level, number);
 }
 
 void verify_add_hash(struct verify *verify, int64_t level, int64_t number, const uint8_t *hash,
                      size_t len)
 {
     struct stored_tree *tree = &verify->log.stored;
-    bool placed = level > 0 && level <= LEVEL_MAX && number >= 0 &&
-                  tree_end((unsigned)level, (uint64_t)number) <= INT64_MAX;
+    bool placed = level >= 0 && level <= LEVEL_MAX && number >= 0 &&
+                  stored_end((unsigned)level, (uint64_t)number) <= INT64_MAX;
 
     if (!placed || hash == NULL || len != MERKLE_HASH_BYTES) {
         VERIFY_FIND(verify, placed ? seq_of((unsigned)level, (uint64_t)number) : 0, TREE_ALTERED,
@@ -64,7 +64,7 @@ static int compare(const void *left, const void *right)
     return a->number < b->number ? -1 : a->number > b->number;
 }
 
-struct stored_hash *tree_find(struct stored_tree *tree, unsigned level, uint64_t number)
+struct stored_hash *stored_find(struct stored_tree *tree, unsigned level, uint64_t number)
 {
     struct stored_hash key = {.level = (uint8_t)level, .number = number};
 
@@ -85,7 +85,7 @@ static enum err from_below(unsigned level, uint64_t number, uint8_t ret_hash[MER
     uint8_t halves[2][MERKLE_HASH_BYTES];
 
     for (uint64_t i = 0; i < 2; i++) {
-        if (level <= 1 || tree_get(level - 1, 2 * number + i, halves[i], tree) != OK) {
+        if (level == 0 || stored_get(level - 1, 2 * number + i, halves[i], tree) != OK) {
             return ERR_NOT_FOUND;
         }
     }
@@ -95,10 +95,10 @@ static enum err from_below(unsigned level, uint64_t number, uint8_t ret_hash[MER
 
 /* At most as many steps as nodes are stored, times the levels: it goes on to the right half only
  * when the left one was found. */
-enum err tree_get(unsigned level, uint64_t number, uint8_t ret_hash[MERKLE_HASH_BYTES], void *arg)
+enum err stored_get(unsigned level, uint64_t number, uint8_t ret_hash[MERKLE_HASH_BYTES], void *arg)
 {
     struct stored_tree *tree = arg;
-    struct stored_hash *stored = level > 0 ? tree_find(tree, level, number) : NULL;
+    struct stored_hash *stored = stored_find(tree, level, number);
 
     if (stored == NULL) {
         return from_below(level, number, ret_hash, tree);
@@ -107,18 +107,18 @@ enum err tree_get(unsigned level, uint64_t number, uint8_t ret_hash[MERKLE_HASH_
     return OK;
 }
 
-/* Of pruned records the nodes are all that is left: they must agree with each other, and lead to
- * the tree that goes on after them. That this is the right one, the next root shows. */
-void tree_check_pruned(struct verify *verify)
+/* Of pruned records nodes of the tree are all that is left: they must agree with each other, and
+ * lead to the tree that goes on after them. That this is the right one, the next root shows. */
+void stored_check_pruned(struct verify *verify)
 {
     struct log *log = &verify->log;
     uint8_t hash[MERKLE_HASH_BYTES];
 
     for (size_t i = 0; log->pruned > 0 && i < log->stored.count; i++) {
         struct stored_hash *stored;
-        (void)tree_find(&log->stored, 0, 0); /* sorts */
+        (void)stored_find(&log->stored, 0, 0); /* sorts */
         stored = &log->stored.hashes[i];
-        if (tree_end(stored->level, stored->number) > (uint64_t)log->pruned) {
+        if (stored_end(stored->level, stored->number) > (uint64_t)log->pruned) {
             continue;
         }
         stored->seen = true;
@@ -130,7 +130,8 @@ void tree_check_pruned(struct verify *verify)
                         stored->level, stored->number);
         }
     }
-    if (merkle_frontier_restore(&log->tree, (uint64_t)log->pruned, tree_get, &log->stored) != OK) {
+    if (merkle_frontier_restore(&log->tree, (uint64_t)log->pruned, stored_get, &log->stored) !=
+        OK) {
         VERIFY_FIND(verify, 0, TREE_ALTERED,
                     "the stored nodes of the tree do not lead to the %" PRId64 " pruned records",
                     log->pruned);
@@ -139,17 +140,17 @@ void tree_check_pruned(struct verify *verify)
 }
 
 /* Nodes that no record led to. */
-void tree_check_end(struct verify *verify)
+void stored_check_end(struct verify *verify)
 {
     struct log *log = &verify->log;
 
     for (size_t i = 0; i < log->stored.count; i++) {
         const struct stored_hash *stored = &log->stored.hashes[i];
-        bool is_stored_level = stored->level % STORE_TREE_STEP == 0;
+        bool is_stored_level = stored->level > 0 && stored->level % STORE_TREE_STEP == 0;
         if (stored->seen) {
             continue;
         }
-        if (is_stored_level && tree_end(stored->level, stored->number) > (uint64_t)log->next) {
+        if (is_stored_level && stored_end(stored->level, stored->number) > (uint64_t)log->next) {
             log->stored.beyond = true; /* told as truncated */
         } else if (!is_stored_level || log->chained) {
             int64_t start = seq_of(stored->level, stored->number);
