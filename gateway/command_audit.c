@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DAY_MS INT64_C(86400000)
-
 int audit_source_open(const struct command *command, struct audit_source *source)
 {
     struct error error = {0};
@@ -39,20 +37,15 @@ void audit_source_close(struct audit_source *source)
     config_free(TAKE(source->config));
 }
 
-enum err audit_read_time(const char *text, bool end, int64_t *ret_ms)
+enum err audit_read_time(const char *text, int64_t *ret_ms)
 {
     CLEANUP(cleanup_free) char *midnight = NULL;
-    int64_t ms;
 
     if (strlen(text) != strlen("2026-11-24")) {
         return clock_parse(text, ret_ms);
     }
     midnight = xasprintf("%sT00:00:00Z", text);
-    if (clock_parse(midnight, &ms) != OK) {
-        return ERR_MALFORMED;
-    }
-    *ret_ms = end ? ms + DAY_MS : ms;
-    return OK;
+    return clock_parse(midnight, ret_ms);
 }
 
 struct finding_all {
@@ -93,12 +86,11 @@ enum err audit_find_all(struct store_audit *audit, struct store_record_query *qu
 
 json_t *audit_json_text(const char *text)
 {
-    json_t *string = json_string(text);
-    CLEANUP(cleanup_free) char *ascii = NULL;
+    CLEANUP(cleanup_free) char *shown = audit_printable(text);
+    json_t *string = strcmp(shown, text) == 0 ? json_string(text) : NULL;
 
-    if (string == NULL) { /* no UTF-8 */
-        ascii = xstrdup(text);
-        string = json_string(findings_printable(text, strlen(text), ascii, strlen(text) + 1));
+    if (string == NULL) { /* control characters, or no UTF-8 */
+        string = json_string(findings_printable(text, strlen(text), shown, strlen(text) + 1));
     }
     return string;
 }

@@ -31,9 +31,8 @@ struct audit_source {
 int audit_source_open(const struct command *command, struct audit_source *source);
 void audit_source_close(struct audit_source *source);
 
-/* Reads a time that an option has: RFC 3339, or a date, which begins at midnight UTC; a day later
- * if `end`. ERR_MALFORMED. */
-enum err audit_read_time(const char *text, bool end, int64_t *ret_ms) MUST_CHECK;
+/* Reads a time that an option has: RFC 3339, or a date, for its midnight UTC. ERR_MALFORMED. */
+enum err audit_read_time(const char *text, int64_t *ret_ms) MUST_CHECK;
 
 /* Calls each for all records that fit, the oldest first, page by page. query->limit and cursor are
  * set here. */
@@ -41,7 +40,8 @@ enum err audit_find_all(struct store_audit *audit, struct store_record_query *qu
                         bool (*each)(const struct store_record *record, void *arg), void *arg,
                         struct error *error) MUST_CHECK;
 
-/* A name of anybody as a JSON string; new reference. */
+/* A name of anybody as a JSON string: as it is, or with '?' for each byte that is no printable
+ * ASCII if it is no UTF-8 or has control characters. New reference. */
 json_t *audit_json_text(const char *text);
 
 /* Text for a terminal: control characters as \u00XX, what is no UTF-8 as '?'. The caller frees. */

@@ -44,11 +44,10 @@ static bool take_filter(struct exporting *exporting, int option, const char *val
 static int take_time(const struct command *command, struct exporting *exporting, int option,
                      const char *value)
 {
-    bool end = option == 'T';
+    struct store_record_query *query = &exporting->query;
 
     exporting->filtered = true;
-    if (audit_read_time(value, end, end ? &exporting->query.to_ms : &exporting->query.from_ms) !=
-        OK) {
+    if (audit_read_time(value, option == 'T' ? &query->to_ms : &query->from_ms) != OK) {
         return command_usage(command, "'%s' is no time: 2026-11-24 or 2026-11-24T22:00:00Z", value);
     }
     return EXIT_DONE;

@@ -21,6 +21,10 @@ enum state {
     CALL_OUTCOME, /* but no intent */
 };
 
+#define NOT_ACCEPTED  "the action that ended was not accepted before, or had ended"
+#define NAMES_UNKNOWN "the intent names an action that was not accepted before"
+#define NO_INTENT     "the call had no intent before"
+
 #define STATE_SHIFT 61
 #define NODE_SHIFT  48
 #define SEQ_MASK    ((UINT64_C(1) << NODE_SHIFT) - 1)
@@ -60,6 +64,20 @@ void calls_done(struct calls *calls)
     idmap_done(&calls->calls);
 }
 
+/* Tells at once what is missing in the only log there is, unless it may have stood in a record that
+ * is missing or altered; false: in which log it is, if any, shows at the end. */
+static bool find_now(struct verify *verify, const struct record *record, enum finding_reason reason,
+                     const char *detail)
+{
+    if (verify->several) {
+        return false;
+    }
+    if (!verify->partial && verify->log.altered_count == 0) {
+        VERIFY_FIND_REASON(verify, record->seq, reason, "%s", detail);
+    }
+    return true;
+}
+
 /* ---- Actions ---- */
 
 static uint64_t action_hash(const struct verify *verify, struct record_piece id)
@@ -87,7 +105,9 @@ static void add_ended(struct verify *verify, const struct record *record)
     const uint64_t *found = idmap_find(actions, hash);
 
     if (found == NULL) {
-        idmap_add(actions, hash, pack(verify, ACTION_ENDED, record->seq));
+        if (!find_now(verify, record, FINDING_FINISHED_WITHOUT_ACCEPTANCE, NOT_ACCEPTED)) {
+            idmap_add(actions, hash, pack(verify, ACTION_ENDED, record->seq));
+        }
     } else if (state_of(*found) == ACTION_ACCEPTED && !verify->several) {
         idmap_remove(actions, hash); /* nothing more may come of it */
     }
@@ -102,13 +122,18 @@ static void check_named_actions(struct verify *verify, const struct record *reco
     struct record_piece id;
     const char *at = NULL;
     size_t count = 0;
+    bool told = false;
 
     while (record_next_string(ids, &at, &id)) {
         uint64_t hash = action_hash(verify, id);
-        if (idmap_find(actions, hash) == NULL) {
+        count++;
+        if (told || idmap_find(actions, hash) != NULL) {
+            continue;
+        }
+        told = find_now(verify, record, FINDING_INTENT_WITHOUT_ACTION, NAMES_UNKNOWN);
+        if (!told) {
             idmap_add(actions, hash, pack(verify, ACTION_NAMED, record->seq));
         }
-        count++;
     }
     if (count == 0) {
         VERIFY_FIND(verify, record->seq, INTENT_WITHOUT_ACTION, "the intent names no action");
@@ -124,7 +149,7 @@ static void add_intent(struct verify *verify, const struct record *record)
     check_named_actions(verify, record);
     if (found == NULL) {
         idmap_add(calls, hash, pack(verify, CALL_INTENT, record->seq));
-    } else if (state_of(*found) == CALL_OUTCOME) {
+    } else if (state_of(*found) == CALL_OUTCOME) { /* told already, unless of another node */
         if (node_of(*found) != verify->log.node) {
             *found = pack(verify, CALL_CLOSED, record->seq);
         }
@@ -142,6 +167,7 @@ static void add_outcome(struct verify *verify, const struct record *record)
     uint64_t *found = idmap_find(calls, hash);
 
     if (found == NULL) {
+        (void)find_now(verify, record, FINDING_OUTCOME_WITHOUT_INTENT, NO_INTENT);
         idmap_add(calls, hash, pack(verify, CALL_OUTCOME, record->seq));
     } else if (state_of(*found) == CALL_INTENT) {
         *found = pack(verify, CALL_CLOSED, record->seq);
@@ -196,7 +222,7 @@ static void find_left(uint64_t hash, uint64_t packed, void *arg)
     switch (state_of(packed)) {
     case ACTION_NAMED:
         findings_add(findings, node_of(packed), seq_of(packed), FINDING_INTENT_WITHOUT_ACTION,
-                     "the intent names an action that was not accepted before");
+                     NAMES_UNKNOWN);
         break;
     case ACTION_ENDED:
         findings_add(findings, node_of(packed), seq_of(packed), FINDING_FINISHED_WITHOUT_ACCEPTANCE,
@@ -204,7 +230,7 @@ static void find_left(uint64_t hash, uint64_t packed, void *arg)
         break;
     case CALL_OUTCOME:
         findings_add(findings, node_of(packed), seq_of(packed), FINDING_OUTCOME_WITHOUT_INTENT,
-                     "the call had no intent before");
+                     NO_INTENT);
         break;
     case ACTION_ACCEPTED:
     case CALL_INTENT:
@@ -216,7 +242,7 @@ static void find_left(uint64_t hash, uint64_t packed, void *arg)
 
 void calls_finish(struct verify *verify)
 {
-    if (!verify->partial) {
+    if (verify->several && !verify->partial) {
         idmap_each(&verify->calls.actions, find_left, verify);
         idmap_each(&verify->calls.calls, find_left, verify);
     }

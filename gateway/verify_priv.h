@@ -27,7 +27,8 @@ struct stored_tree {
     size_t count;
     size_t capacity;
     bool sorted;
-    bool beyond; /* one is of records that are not there */
+    bool beyond;      /* one is of records that are not there */
+    uint64_t strange; /* rows that are no node of a tree */
 };
 
 /* The complete node of the tree, from what is stored (a merkle_get_cb; arg is the struct
@@ -186,8 +187,11 @@ struct verify {
     struct budgets budgets;
 };
 
+/* What is wrong in the log of the present node. */
 #define VERIFY_FIND(verify, seq, reason, ...)                                                      \
-    findings_add(&(verify)->findings, (verify)->log.node, seq, FINDING_##reason, __VA_ARGS__)
+    VERIFY_FIND_REASON(verify, seq, FINDING_##reason, __VA_ARGS__)
+#define VERIFY_FIND_REASON(verify, seq, reason, ...)                                               \
+    findings_add(&(verify)->findings, (verify)->log.node, seq, reason, __VA_ARGS__)
 
 /* verify_tree.c */
 void stored_done(struct stored_tree *tree);
