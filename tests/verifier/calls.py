@@ -43,6 +43,10 @@ class Held(NamedTuple):
     def taken_in(self, boot):
         return self.call.taken.ms if self.call.taken.boot == boot else BEFORE_BOOT
 
+    def own_window_ms(self):
+        """A window that becomes longer later does not hold what was free before."""
+        return self.call.budget[1] if self.call.budget else NEVER
+
     def after_ms(self):
         """How long after its taking it was counted, if that is known."""
         taken = self.call.taken
@@ -54,6 +58,7 @@ class Held(NamedTuple):
         now, counted = call.taken, self.counted
         if self.call is call or (counted.boot and counted.boot == now.boot):
             return False
+        window_ms = min(window_ms, self.own_window_ms())
         if counted.wall_ms + window_ms <= now.wall_ms + WALL_OFF_MS:
             return False
         if self.call.node == call.node and counted.boot and now.boot:
@@ -156,40 +161,40 @@ class Calls:
             self.check_account(calls)
 
     def check_account(self, calls):
-        boots = defaultdict(list)
+        groups = defaultdict(list)
         for held in calls:
-            boots[held.counted.boot].append(held)
-        windows = {boot: Windows(boot, some) for boot, some in boots.items() if boot}
+            groups[held.counted.boot, held.own_window_ms()].append(held)
+        groups = [Group(boot, own_ms, some) for (boot, own_ms), some in groups.items() if boot]
         longest_ms = max(held.after_ms() for held in calls)
         for held in calls:
             call = held.call
             if call.budget is None:
                 continue
             requests, window_ms = call.budget
-            count = 1
-            if call.taken.boot in windows:
-                count = windows[call.taken.boot].held_at(call, window_ms)
+            count = sum(group.held_at(call, window_ms) for group in groups
+                        if group.boot == call.taken.boot)
             settled = call.taken.boot and call.taken.ms >= window_ms + longest_ms
             count += sum(other.holds_on_wall(call, window_ms) for other in calls
                          if not settled or other.call.node != call.node)
-            if count > requests:
+            if count > requests - (held.counted.boot != call.taken.boot):
                 self.problem(call.node, call.seq, "over-budget",
-                             f"call {count} in {window_ms} ms, of {requests}")
+                             f"{count} calls in {window_ms} ms, of {requests}")
 
 
-class Windows:
-    """Counts how many calls are held when another is taken, on the clock of a boot in which all
-    of them were counted."""
+class Group:
+    """Calls that were counted in one boot, under one window: counts how many of them are held when
+    another is taken, on the clock of that boot."""
 
-    def __init__(self, boot, calls):
+    def __init__(self, boot, own_ms, calls):
+        self.boot, self.own_ms = boot, own_ms
         self.taken = sorted((held.taken_in(boot), held.call.node, held.call.seq) for held in calls)
         self.counted = sorted(max(held.counted.ms, held.taken_in(boot)) for held in calls)
 
     def held_at(self, call, window_ms):
-        """Those taken up to that one, and not free because a window passed since."""
+        """Those taken up to that one, itself too, and not free because a window passed since."""
         now = call.taken.ms
         return bisect.bisect_right(self.taken, (now, call.node, call.seq)) - \
-            bisect.bisect_right(self.counted, now - window_ms)
+            bisect.bisect_right(self.counted, now - min(window_ms, self.own_ms))
 
 
 def wall_from_boot(taken, counted):

@@ -57,7 +57,7 @@ def intents_without_actions(sqlite, key):
     log = node(sqlite, key)
     log.intend("act_none")
     log.intend()
-    log.intend(log.accept(), "act_none")
+    log.intend(log.accept(), "act_neither")
     return [(NODE, seq, "intent-without-action") for seq in (2, 3, 5)]
 
 
@@ -73,7 +73,7 @@ def an_intent_before_its_action(sqlite, key):
 def ends_without_beginnings(sqlite, key):
     log = node(sqlite, key)
     for event in ("action.finished", "action.cancelled", "action.expired"):
-        log.add(event, action_id="act_none", account="main")
+        log.add(event, action_id="of " + event, account="main")
     return [(NODE, seq, "finished-without-acceptance") for seq in (2, 3, 4)]
 
 
@@ -216,11 +216,34 @@ def a_budget_that_changed(sqlite, key):
     log.start(requests=2, window_s=60)
     early = take(log, 60003, 60004)  # with the third, fourth and fifth
     take(log, 120004, 120005)
+    log.start(requests=100, window_s=60)
+    for number in range(90):
+        take(log, 120010 + number, 120200)
+    return [(NODE, early, "over-budget")]
+
+
+@story
+def a_window_that_became_longer(sqlite, key):
+    """What was free before is not held again."""
+    log = node(sqlite, key, requests=2, window_s=60)
+    take(log, 0, 1)
+    take(log, 1, 2)
+    log.now_ms = 70000
     log.start(requests=2, window_s=600)
-    late = take(log, 180010, 180020)  # all of them are within ten minutes
-    log.start(requests=100, window_s=600)
-    take(log, 180030, 180040)
-    return [(NODE, early, "over-budget"), (NODE, late, "over-budget")]
+    take(log, 70001, 70002)
+    take(log, 70003, 70004)
+    return [(NODE, take(log, 140000, 140001), "over-budget")]
+
+
+@story
+def a_window_that_became_shorter(sqlite, key):
+    log = node(sqlite, key, requests=1, window_s=600)
+    take(log, 0, 1)
+    log.now_ms = 50000
+    log.start(requests=1, window_s=60)
+    early = take(log, 60000, 60001)
+    take(log, 120001, 120002)
+    return [(NODE, early, "over-budget")]
 
 
 @story
