@@ -162,14 +162,16 @@ def test_a_running_gateway_is_verified(module_site):
 
 def test_a_budget_that_the_operator_changed(module_site):
     """To a longer window: what was free before is nothing that the gateway did wrong."""
-    config = module_site.config(module_site.simulator(), requests=2)
+    config = module_site.config(module_site.simulator(), requests=10)
     key = signing_key(config)
     gateway = module_site.gateway(config)
-    for number in range(8):
-        assert gateway.post(exempt(24, f"any-{number}")).status_code == 200
-    config.account["budget"] = {"requests": 4, "window_s": 60}
+    for count in (5, 1):
+        wait_for("all slots to be free", lambda: gateway.get("/v1/budget").json()["free"] == 10)
+        for number in range(count):
+            assert gateway.post(exempt(24, f"any-{count}-{number}")).status_code == 200
+    config.account["budget"] = {"requests": 6, "window_s": 60}
     gateway.restart()
-    for number in range(2):
+    for number in range(5):
         assert gateway.post(exempt(24, f"any-again-{number}")).status_code == 200
     gateway.stop()
     evidence = Evidence(config.folder, config.folder / "tollgate.db", key,

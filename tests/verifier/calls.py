@@ -35,17 +35,21 @@ class Call(NamedTuple):
     budget: tuple | None  # (requests, window_ms) at that time
 
 
+class Outcome(NamedTuple):
+    node: str
+    seq: int
+    counted: Clock | None  # at the latest; None: nothing was sent
+    window_ms: int
+
+
 class Held(NamedTuple):
     """A call and what it holds of the budget."""
     call: Call
     counted: Clock
+    window_ms: int  # of the budget then: a longer one later does not hold it again
 
     def taken_in(self, boot):
         return self.call.taken.ms if self.call.taken.boot == boot else BEFORE_BOOT
-
-    def own_window_ms(self):
-        """A window that becomes longer later does not hold what was free before."""
-        return self.call.budget[1] if self.call.budget else NEVER
 
     def after_ms(self):
         """How long after its taking it was counted, if that is known."""
@@ -58,7 +62,7 @@ class Held(NamedTuple):
         now, counted = call.taken, self.counted
         if self.call is call or (counted.boot and counted.boot == now.boot):
             return False
-        window_ms = min(window_ms, self.own_window_ms())
+        window_ms = min(window_ms, self.window_ms)
         if counted.wall_ms + window_ms <= now.wall_ms + WALL_OFF_MS:
             return False
         if self.call.node == call.node and counted.boot and now.boot:
@@ -74,7 +78,7 @@ class Calls:
         self.damaged = set()  # nodes of which the last records are not there, or not believed
         self.accepted = defaultdict(dict)  # action id: {node: seq of the first}
         self.intents = {}  # call id: Call
-        self.outcomes = {}  # call id: (node, seq, Clock or None)
+        self.outcomes = {}  # call id: Outcome
         self.ends = []  # (action id, node, seq)
         self.again = []  # (reason, node, seq, call id)
         self.budgets = {}  # (node, account): (requests, window_ms)
@@ -115,7 +119,9 @@ class Calls:
             self.again.append(("outcome-duplicate", node, seq, id))
             return
         sent = detail_of(record).get("nothing_sent") is not True
-        self.outcomes[id] = (node, seq, clock_of(record) if sent else None)
+        account = text_of(record, "account")
+        _, window_ms = self.budgets.get((node, account), (0, NEVER))
+        self.outcomes[id] = Outcome(node, seq, clock_of(record) if sent else None, window_ms)
 
     def check(self):
         for reason, node, seq, id in self.again:
@@ -125,11 +131,11 @@ class Calls:
         for id, node, seq in self.ends:
             if not self.is_before(self.accepted.get(id, {}), node, seq):
                 self.problem(node, seq, "finished-without-acceptance", f"action {id}")
-        for id, (node, seq, _) in self.outcomes.items():
+        for id, outcome in self.outcomes.items():
             intent = self.intents.get(id)
             where = {intent.node: intent.seq} if intent else {}
-            if not self.is_before(where, node, seq):
-                self.problem(node, seq, "outcome-without-intent", f"call {id}")
+            if not self.is_before(where, outcome.node, outcome.seq):
+                self.problem(outcome.node, outcome.seq, "outcome-without-intent", f"call {id}")
         self.check_budgets()
 
     def problem(self, node, seq, reason, detail):
@@ -154,16 +160,18 @@ class Calls:
     def check_budgets(self):
         accounts = defaultdict(list)
         for id, call in self.intents.items():
-            _, _, counted = self.outcomes.get(id, (None, None, Clock(call.taken.boot, NEVER, NEVER)))
-            if counted is not None:
-                accounts[call.account].append(Held(call, wall_from_boot(call.taken, counted)))
+            open_ = Outcome(call.node, call.seq, Clock(call.taken.boot, NEVER, NEVER), NEVER)
+            outcome = self.outcomes.get(id, open_)
+            if outcome.counted is not None:
+                counted = wall_from_boot(call.taken, outcome.counted)
+                accounts[call.account].append(Held(call, counted, outcome.window_ms))
         for calls in accounts.values():
             self.check_account(calls)
 
     def check_account(self, calls):
         groups = defaultdict(list)
         for held in calls:
-            groups[held.counted.boot, held.own_window_ms()].append(held)
+            groups[held.counted.boot, held.window_ms].append(held)
         groups = [Group(boot, own_ms, some) for (boot, own_ms), some in groups.items() if boot]
         longest_ms = max(held.after_ms() for held in calls)
         for held in calls:
