@@ -25,7 +25,7 @@ struct keeper {
     bool started;
     struct mail stop;
     bool stopping;
-    bool last; /* the checkpoint being stored covers everything */
+    bool last;          /* the checkpoint being stored covers everything */
     int64_t give_up_ms; /* boot clock: the end waits no longer */
 
     struct event *checkpoint_timer;
