@@ -76,17 +76,8 @@ static json_t *add_actions(json_t *record, const struct call *call)
 
 /* ---- The outcome ---- */
 
-/* Whether nothing of an action was applied or is in another call, once this part of it is back. */
-static bool whole_again(const struct call *call, size_t index)
-{
-    const struct entry *entry = entry_of(call, index);
-
-    return entry->items == NULL &&
-           entry->job.left + call->batch->parts[index].count == entry->action->device_count;
-}
-
 /* The last of several parts is back: the action is wholly queued again. Should this not be written,
- * a crash makes it unknown, which is safe. */
+ * its state is wrong until it goes again; a restart sees for itself that nothing is under way. */
 static void store_queued(const struct entry *entry)
 {
     struct store_write *write = store_write_new();
@@ -97,27 +88,39 @@ static void store_queued(const struct entry *entry)
     }
 }
 
-/* A part that is back in the queue, or one of several parts of its action. */
+/* A part of which nothing was applied waits again, unless its action was withdrawn meanwhile. */
+static void put_back(struct call *call, size_t index)
+{
+    const struct call_part *part = &call->parts[index];
+    struct entry *entry = entry_of(call, index);
+
+    if (entry->open_parts == 0 && entry->state == ACTION_DISPATCHED &&
+        !progress_started(&entry->progress)) {
+        action_state_move(&entry->state, ACTION_QUEUED);
+        if (!part->queued_stored) {
+            store_queued(entry);
+        }
+    }
+    if (entry->withdrawn == NULL) {
+        scheduler_back(call->account->scheduler, &call->batch->parts[index], part->not_before_ms,
+                       part->alone, clock_boot_ms());
+    } else if (entry->open_parts == 0) {
+        entry_settle(entry, NULL, NULL);
+    }
+}
+
 static void settle_part(struct call *call, size_t index)
 {
-    struct account *account = call->account;
     const struct call_part *part = &call->parts[index];
     struct entry *entry = entry_of(call, index);
 
     entry->open_parts--;
     if (part->back) {
-        if (entry->open_parts == 0 && whole_again(call, index)) {
-            action_state_move(&entry->state, ACTION_QUEUED);
-            if (!part->queued_stored) {
-                store_queued(entry);
-            }
-        }
-        scheduler_back(account->scheduler, &call->batch->parts[index], part->not_before_ms,
-                       part->alone, clock_boot_ms());
+        put_back(call, index);
     } else if (part->ends) {
         entry_finish(entry, part->state, part->results);
     } else if (entry->open_parts == 0 && entry->job.left == 0) {
-        call_finish_split(entry);
+        entry_settle(entry, NULL, NULL);
     }
 }
 
@@ -135,6 +138,7 @@ static void on_outcome_stored(enum err result, void *arg)
     if (!call->nothing_sent) {
         grants_remember(account, call->id, call->counted_boot_ms);
     }
+    call_keep_learned(call);
     for (size_t i = 0; i < call->batch->part_count; i++) {
         settle_part(call, i);
     }
@@ -160,6 +164,25 @@ static char *outcome_record(const struct call *call)
     return audit_end(record);
 }
 
+/* What the outcome makes of one part's action. */
+static void write_part(struct call *call, size_t index, struct store_write *write)
+{
+    struct call_part *part = &call->parts[index];
+    const struct entry *entry = entry_of(call, index);
+    CLEANUP(cleanup_free) char *progress = NULL;
+
+    part->queued_stored =
+        part->back && entry->open_parts == 1 && !progress_started(&entry->progress);
+    if (part->queued_stored) {
+        store_write_set_state(write, entry->id, action_state_name(ACTION_QUEUED), NULL);
+    } else if (part->ends) {
+        entry_write_end(write, entry, "action.finished", part->state, call->id, part->results);
+    } else if (!part->back) {
+        progress = progress_write(&entry->progress);
+        store_write_set_progress(write, entry->id, action_state_name(ACTION_DISPATCHED), progress);
+    }
+}
+
 static void write_outcome(struct call *call)
 {
     struct dispatcher *dispatcher = call->account->dispatcher;
@@ -171,17 +194,10 @@ static void write_outcome(struct call *call)
         store_write_answer_grant(write, call->id, call->counted_boot_ms,
                                  clock_wall_ms() + call->counted_boot_ms - clock_boot_ms());
     }
+    call_write_learned(call, write);
     store_write_add_record(write, outcome_record(call));
     for (size_t i = 0; i < call->batch->part_count; i++) {
-        struct call_part *part = &call->parts[i];
-        const struct entry *entry = entry_of(call, i);
-        part->queued_stored = part->back && entry->open_parts == 1 && whole_again(call, i);
-        if (part->queued_stored) {
-            store_write_set_state(write, entry->id, action_state_name(ACTION_QUEUED), NULL);
-        } else if (part->ends) {
-            entry_write_end(write, entry, "action.finished", part->state, call->id, part->results,
-                            &entry->ending);
-        }
+        write_part(call, i, write);
     }
     if (store_submit(dispatcher->store, write, dispatcher->mailbox, on_outcome_stored, call) !=
         OK) {
@@ -211,35 +227,6 @@ static void settle_slot(struct call *call, const struct upstream_outcome *outcom
     } else {
         call->counted_boot_ms = call->sent_boot_ms + account->config->timeout_s * 1000;
         scheduler_unanswered(account->scheduler, call->batch, call->counted_boot_ms, now);
-    }
-}
-
-/* What the answer says of the rate limit: somebody else may be using the account. */
-static void learn(struct call *call, const struct upstream_outcome *outcome, int64_t now)
-{
-    struct account *account = call->account;
-    const char *name = account->config->name;
-    int64_t pause_s = outcome->retry_after_s > outcome->rate_reset_s ? outcome->retry_after_s
-                                                                     : outcome->rate_reset_s;
-    size_t foreign;
-
-    if (outcome->status == 429) {
-        if (pause_s < 1) { /* not said, or in less than a second */
-            pause_s = pause_s < 0 ? account->config->budget.window_s : 1;
-        }
-        scheduler_pause(account->scheduler, now + pause_s * 1000);
-        metrics_add(METRIC_FOREIGN_CALLS, name, NULL, 1);
-        log_warning("the upstream refused a call over its rate limit: does somebody else use the "
-                    "account?",
-                    "s:s, s:I", "account", name, "pause_s", (json_int_t)pause_s);
-    } else if (outcome->answered) {
-        foreign = scheduler_learn(account->scheduler, call->batch, outcome->rate_remaining, now);
-        if (foreign > 0) {
-            metrics_add(METRIC_FOREIGN_CALLS, name, NULL, (double)foreign);
-            log_warning("the upstream counts calls that are not ours: does somebody else use the "
-                        "account?",
-                        "s:s, s:I", "account", name, "calls", (json_int_t)foreign);
-        }
     }
 }
 
@@ -282,7 +269,7 @@ static void on_answer(const struct upstream_outcome *outcome, void *arg)
     call->nothing_sent = outcome->nothing_sent;
     call->upstream_status = outcome->status;
     call->detail = xstrdup(outcome->detail);
-    learn(call, outcome, now);
+    call_learn(call, outcome, now);
     settle_slot(call, outcome, now);
     for (size_t i = 0; i < call->batch->part_count; i++) {
         call_judge_part(call, i, outcome, now);
@@ -338,13 +325,9 @@ static void on_intent_stored(enum err result, void *arg)
         metrics_add(METRIC_AUDIT_FAILURES, NULL, NULL, 1);
         scheduler_give_back(account->scheduler, call->batch, now);
         for (size_t i = 0; i < call->batch->part_count; i++) {
-            struct entry *entry = entry_of(call, i);
-            entry->open_parts--;
-            if (entry->state == ACTION_DISPATCHED && entry->open_parts == 0 &&
-                whole_again(call, i)) {
-                action_state_move(&entry->state, ACTION_QUEUED);
-            }
-            scheduler_back(account->scheduler, &call->batch->parts[i], INT64_MIN, false, now);
+            entry_of(call, i)->open_parts--;
+            call->parts[i].not_before_ms = INT64_MIN;
+            put_back(call, i);
         }
         free_call(call);
         account_pump_later(account, RETRY_MS);
@@ -384,20 +367,29 @@ static char *intent_record(const struct call *call)
     return audit_end(record);
 }
 
-/* What a restart wants to know of the call: its actions, and what it costs each team. */
+/* What a restart wants to know of the call: its actions, which devices of those that are not in it
+ * as a whole, what it costs each team, and how long an answer may take. */
 static char *grant_detail(const struct call *call)
 {
     CLEANUP(cleanup_json) json_t *detail = NULL;
     json_t *ids = json_array();
+    json_t *parts = json_object();
     json_t *shares = json_object();
 
     for (size_t i = 0; i < call->batch->part_count; i++) {
-        const char *team = entry_of(call, i)->subject.team;
+        const struct batch_part *part = &call->batch->parts[i];
+        const struct entry *entry = entry_of(call, i);
+        const char *team = entry->subject.team;
         json_int_t before = json_integer_value(json_object_get(shares, team));
-        (void)json_array_append_new(ids, json_string(entry_of(call, i)->id));
-        (void)json_object_set_new(shares, team, json_integer(before + call->batch->parts[i].share));
+        (void)json_array_append_new(ids, json_string(entry->id));
+        (void)json_object_set_new(shares, team, json_integer(before + part->share));
+        if (part->count < entry->action->device_count) {
+            (void)json_object_set_new(parts, entry->id,
+                                      progress_ranges(part->devices, part->count));
+        }
     }
-    detail = json_pack("{s:o, s:o}", "actions", ids, "shares", shares);
+    detail = json_pack("{s:o, s:o, s:o, s:I}", "actions", ids, "parts", parts, "shares", shares,
+                       "timeout_ms", (json_int_t)1000 * call->account->config->timeout_s);
     return json_write(detail);
 }
 
@@ -423,8 +415,8 @@ bool call_begin(struct account *account, struct batch *batch)
     call->batch = batch;
     call->parts = xcalloc(batch->part_count, sizeof(*call->parts));
     call->retry = evtimer_new(dispatcher->base, on_retry, call);
-    memcpy(call->id, "call_", 5);
-    crypto_random_text(call->id + 5, 20);
+    memcpy(call->id, "call_", CALL_ID_PREFIX);
+    crypto_random_text(call->id + CALL_ID_PREFIX, 20);
     dispatcher->calls++;
     grants_drop_spent(account, write, batch->taken_ms);
     detail = grant_detail(call);

@@ -1,5 +1,6 @@
-/* Dispatcher, one upstream call: shared by call.c, which carries it through, and verdict.c, which
- * decides what its outcome means for each request in it. Dispatcher thread. */
+/* Dispatcher, one upstream call: shared by call.c, which carries it through, verdict.c, which
+ * decides what its outcome means for each request in it, and learn.c, which takes from it what the
+ * upstream says of its rate limit. Dispatcher thread. */
 #ifndef GATEWAY_CALL_H
 #define GATEWAY_CALL_H
 
@@ -29,6 +30,8 @@ struct call {
     bool nothing_sent;
     int upstream_status;
     char *detail;
+    size_t foreign;      /* slots taken out for calls that are not ours */
+    int64_t paused_ms;   /* boot clock: nothing is sent until then; 0: the answer said nothing so */
     struct event *retry; /* while the store refuses the outcome */
 };
 
@@ -36,7 +39,10 @@ struct call {
 void call_judge_part(struct call *call, size_t index, const struct upstream_outcome *outcome,
                      int64_t now_ms);
 
-/* verdict.c: all parts of an action that took several calls are settled: ends it. */
-void call_finish_split(struct entry *entry);
+/* learn.c: heeds what the answer says of the rate limit, before the slot is accounted for; adds it
+ * to the outcome's write, so that a restart heeds it too; and once that is durable. */
+void call_learn(struct call *call, const struct upstream_outcome *outcome, int64_t now_ms);
+void call_write_learned(const struct call *call, struct store_write *write);
+void call_keep_learned(const struct call *call);
 
 #endif

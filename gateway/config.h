@@ -111,6 +111,7 @@ struct config {
         int64_t header_timeout_s;
         int64_t body_timeout_s;
         int64_t idle_timeout_s;
+        int64_t bad_keys_per_minute;
     } limits;
     struct option_list accounts;          /* of struct account_config */
     struct option_list teams;             /* of struct team_config */

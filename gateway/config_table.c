@@ -195,6 +195,9 @@ static const struct option_row limits_options[] = {
            .fallback = 30, .doc = "seconds for a request's body")},
     {NAMED(INTEGER, config, "idle_timeout_s", limits.idle_timeout_s, .min = 1, .max = MAX_TIMEOUT_S,
            .fallback = 75, .doc = "seconds between requests")},
+    {NAMED(INTEGER, config, "bad_keys_per_minute", limits.bad_keys_per_minute, .min = 1,
+           .max = 1000000, .fallback = 20,
+           .doc = "bad keys from one address that are refused at once; more wait a second each")},
     END,
 };
 

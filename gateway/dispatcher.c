@@ -15,8 +15,12 @@
 #define BREAKER_FAILURES 5    /* in a row open the breaker */
 #define PROBE_MS         5000 /* while it is open */
 
-#define NO_TOKEN_DETAIL "Nothing was sent: the gateway could not get a token from the upstream."
-#define OPEN_DETAIL     "Nothing was sent: the upstream cannot be reached."
+static const struct withdrawal no_token = {
+    "action.finished", ACTION_FAILED, PROBLEM_UPSTREAM_ERROR,
+    "Nothing was sent: the gateway could not get a token from the upstream."};
+static const struct withdrawal no_upstream = {"action.finished", ACTION_FAILED,
+                                              PROBLEM_UPSTREAM_ERROR,
+                                              "Nothing was sent: the upstream cannot be reached."};
 
 /* ---- Queue and calls ---- */
 
@@ -81,7 +85,7 @@ void breaker_failed(struct account *account)
     account->probe_ms = clock_boot_ms() + PROBE_MS;
     log_error("the upstream cannot be reached: calls are held back", "s:s", "account",
               account->config->name);
-    entries_fail_waiting(account, OPEN_DETAIL);
+    entries_fail_waiting(account, &no_upstream);
 }
 
 void breaker_succeeded(struct account *account)
@@ -136,9 +140,9 @@ static void watch_tokens(struct dispatcher *dispatcher)
         bool ready = account->upstream != NULL && upstream_ready(account->upstream);
         some = some || ready;
         if (!ready && account->token_failed) {
-            entries_fail_waiting(account, NO_TOKEN_DETAIL);
+            entries_fail_waiting(account, &no_token);
         } else if (account->open) {
-            entries_fail_waiting(account, OPEN_DETAIL);
+            entries_fail_waiting(account, &no_upstream);
         }
     }
     dispatcher->has_token = some;
@@ -327,6 +331,7 @@ static void *run(void *arg)
 
     (void)pthread_setname_np(pthread_self(), "dispatcher");
     for (size_t i = 0; i < dispatcher->account_count; i++) {
+        entries_expire(&dispatcher->accounts[i], clock_wall_ms());
         account_pump(&dispatcher->accounts[i]);
     }
     (void)event_base_dispatch(dispatcher->base);

@@ -1,7 +1,8 @@
 /* Dispatcher, shared by its own files: dispatcher.c (thread and accounts), submit.c (taking in
  * actions and telling callers), call.c (the life of one upstream call), verdict.c (what a call's
- * outcome means for the requests in it), finish.c (ends of actions), questions.c, restore.c (what
- * an earlier process left), grants.c. All on the dispatcher's thread. */
+ * outcome means for the requests in it), learn.c (what it says of the upstream's own count),
+ * finish.c (ends of actions), questions.c, restore.c (what an earlier process left), grants.c. All
+ * on the dispatcher's thread. */
 #ifndef GATEWAY_DISPATCHER_PRIV_H
 #define GATEWAY_DISPATCHER_PRIV_H
 
@@ -15,7 +16,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define CALL_ID_SIZE 32
+#define CALL_ID_SIZE   32
+#define CALL_ID_PREFIX 5 /* characters of "call_" */
 
 /* A call that could not leave this soon after its slot was taken does not leave: so that after a
  * crash the slot's last possible use is known. */
@@ -27,7 +29,8 @@
 
 struct call;
 
-/* A grant in the store whose call is over: it is dropped there once its slot is free. */
+/* A grant in the store whose call is over, or what is stored like one (learn.c): it is dropped
+ * there once its slot is free. */
 struct spent_grant {
     struct spent_grant *next;
     int64_t free_ms; /* boot clock */
@@ -41,9 +44,9 @@ struct account {
     struct upstream *upstream;
     struct event *timer; /* runs account_pump() */
     struct entry_list entries;
-    struct call *calls;        /* under way: list through next */
-    struct spent_grant *spent; /* about oldest first */
-    struct spent_grant **spent_last;
+    struct call *calls;             /* under way: list through next */
+    struct spent_grant *spent;      /* the first to come free first */
+    struct spent_grant *last_spent; /* while there are any */
     uint64_t calls_saved;
     bool token_failed; /* the last attempt to get one */
 
@@ -99,34 +102,51 @@ bool call_begin(struct account *account, struct batch *batch) MUST_CHECK;
 /* Forgets the account's calls when the process ends: the next one finds them as unknown. */
 void call_free_all(struct account *account);
 
-/* finish.c: adds to a write how an entry ends: state, results or problem, audit record. event is
- * the record's, such as action.finished. */
+/* finish.c: how an action ends, as its row and the audit log say it. */
+struct action_end {
+    const char *event; /* the record's, such as action.finished */
+    const struct subject *subject;
+    const char *id;
+    const char *call_id; /* or NULL */
+    const char *account;
+    const struct action *action; /* NULL: it cannot be read */
+    enum action_state state;
+    const char *results; /* or NULL */
+    const struct progress *progress;
+};
+
+/* Adds it to a write: state, results or problem, audit record. */
+void action_write_end(struct store_write *write, const struct action_end *end);
+
+/* The same for an entry, from what is known of it. */
 void entry_write_end(struct store_write *write, const struct entry *entry, const char *event,
-                     enum action_state state, const char *call_id, const char *results,
-                     const struct ending *ending);
+                     enum action_state state, const char *call_id, const char *results);
 
 /* Ends an entry apart from a call's outcome: writes until it is durable, then entry_finish() and
  * on_done (may be NULL). The entry is in nobody's hands meanwhile. */
 void entry_end(struct entry *entry, const char *event, enum action_state state, char *results_take,
                void (*on_done)(enum err result, void *arg), void *arg);
 
-/* Whether nothing of a queued entry was sent or is about to be; and its end, then. */
-bool entry_can_withdraw(const struct entry *entry);
-void entry_withdraw(struct entry *entry, const char *event, enum action_state state,
-                    enum problem_type problem, const char *detail,
+/* Whether nothing of an entry was sent or is about to be. */
+bool entry_untouched(const struct entry *entry);
+
+/* What was not sent of an entry is never sent. An entry of which nothing is in a call ends with
+ * what is known of it, or as how (static) says when that is nothing; one with parts in calls does
+ * when the last of them has its outcome, and on_done is for the others only. */
+void entry_withdraw(struct entry *entry, const struct withdrawal *how,
                     void (*on_done)(enum err result, void *arg), void *arg);
 
-/* What an entry's devices came to, once all are known: the state, and the results as the caller
- * sees them (the caller frees; NULL when there are none). */
-enum action_state entry_outcome(const struct entry *entry, char **ret_results);
+/* The same for an entry of which nothing is in a call nor waits to be. */
+void entry_settle(struct entry *entry, void (*on_done)(enum err result, void *arg), void *arg);
 
 /* After its end is durable: state, reply, memory. */
 void entry_finish(struct entry *entry, enum action_state state, const char *results);
 
-/* Ends every entry whose caller waits and that has not been sent: they should hear it now. */
-void entries_fail_waiting(struct account *account, const char *detail);
+/* Withdraws every entry whose caller waits and that is not wholly in calls: they should hear it
+ * now. */
+void entries_fail_waiting(struct account *account, const struct withdrawal *how);
 
-/* Ends what was not sent by its deadline. */
+/* Withdraws what was not sent by its deadline. */
 void entries_expire(struct account *account, int64_t wall_ms);
 
 /* grants.c: remembers a call's grant until its slot is free, counted from counted_ms on; and adds
@@ -137,9 +157,5 @@ void grants_free(struct account *account);
 
 /* restore.c */
 enum err dispatcher_restore(struct dispatcher *dispatcher, struct error *error) MUST_CHECK;
-
-/* The age of a moment that a process stored, by what can be trusted now: never more than it is. */
-int64_t restore_age_ms(const char *boot_id, int64_t boot_ms, int64_t wall_ms, int64_t now_boot_ms,
-                       int64_t now_wall_ms);
 
 #endif

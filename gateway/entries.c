@@ -106,9 +106,7 @@ void entry_free(struct entry *entry)
         free(entry->reason);
         free(entry->rule);
         json_decref(entry->report);
-        free(entry->items);
-        free(entry->known);
-        free(entry->ending.detail);
+        progress_done(&entry->progress);
         free(entry);
     }
 }

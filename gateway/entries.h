@@ -4,12 +4,20 @@
 #define GATEWAY_ENTRIES_H
 
 #include "gateway/dispatcher.h"
+#include "gateway/progress.h"
 #include "policy/scheduler.h"
-#include "upstream/answer.h"
 
 #include <sys/queue.h>
 
 struct account;
+
+/* How an action ends of which nothing was applied, once what was not sent is never to be. */
+struct withdrawal {
+    const char *event; /* the audit record's, such as action.expired */
+    enum action_state state;
+    enum problem_type problem;
+    const char *detail;
+};
 
 /* An accepted action. */
 struct entry {
@@ -38,17 +46,8 @@ struct entry {
     int64_t token_retry_ms; /* boot clock: went back to the queue for a refused token; 0: never */
     int attempts;           /* that failed before anything was sent */
     size_t open_parts;      /* in calls, from their slot to their durable outcome */
-
-    /* What is known so far of a request that took several calls. */
-    struct answer_item *items; /* one for each device once the first are known; else NULL */
-    bool *known;               /* likewise */
-    struct ending {
-        bool failed;
-        bool unknown;
-        enum problem_type problem;
-        int upstream_status;
-        char *detail;
-    } ending; /* of the worst part */
+    struct progress progress;
+    const struct withdrawal *withdrawn; /* static; NULL: what was not sent still waits to be */
 };
 
 TAILQ_HEAD(entry_list, entry);

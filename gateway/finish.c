@@ -6,85 +6,80 @@
 #include "common/json.h"
 #include "gateway/metrics.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-void entry_write_end(struct store_write *write, const struct entry *entry, const char *event,
-                     enum action_state state, const char *call_id, const char *results,
-                     const struct ending *ending)
-{
-    json_t *record = audit_begin(event, &entry->subject);
-    CLEANUP(cleanup_json) json_t *why = NULL;
-    CLEANUP(cleanup_free) char *why_text = NULL;
+#define PARTLY_SENT "Not all of it was sent."
 
-    audit_add_text(record, "action_id", entry->id);
-    audit_add_text(record, "call_id", call_id);
-    audit_add_text(record, "account", entry->account->config->name);
-    audit_add_text(record, "action", entry->action->type->name);
-    if (state != ACTION_COMPLETED && state != ACTION_CANCELLED) {
-        why = problem_json(ending->problem, ending->detail, NULL);
-        if (ending->upstream_status > 0) {
-            (void)json_object_set_new(why, "upstream_status",
-                                      json_integer(ending->upstream_status));
-        }
-        why_text = json_write(why);
-        audit_add_text(record, "problem", problem_name(ending->problem));
+static const struct withdrawal expired = {
+    "action.expired", ACTION_EXPIRED, PROBLEM_EXPIRED,
+    "It could not be sent before its deadline. Nothing was applied."};
+
+/* The problem of an action that did not complete; NULL for the others. */
+static char *problem_text(const struct action_end *end)
+{
+    const struct ending *ending = &end->progress->ending;
+    CLEANUP(cleanup_json) json_t *why = NULL;
+
+    if (end->state == ACTION_COMPLETED || end->state == ACTION_CANCELLED) {
+        return NULL;
     }
+    why = problem_json(ending->problem, ending->detail, NULL);
+    if (ending->upstream_status > 0) {
+        (void)json_object_set_new(why, "upstream_status", json_integer(ending->upstream_status));
+    }
+    return json_write(why);
+}
+
+void action_write_end(struct store_write *write, const struct action_end *end)
+{
+    const struct ending *ending = &end->progress->ending;
+    json_t *record = audit_begin(end->event, end->subject);
+    CLEANUP(cleanup_free) char *problem = problem_text(end);
+    bool partly = end->action != NULL && progress_started(end->progress) &&
+                  progress_open(end->progress, end->action) > 0;
+
+    audit_add_text(record, "action_id", end->id);
+    audit_add_text(record, "call_id", end->call_id);
+    audit_add_text(record, "account", end->account);
+    audit_add_text(record, "action", end->action != NULL ? end->action->type->name : NULL);
+    audit_add_text(record, "problem", problem != NULL ? problem_name(ending->problem) : NULL);
     if (ending->upstream_status > 0) {
         audit_add(record, "upstream_status", json_integer(ending->upstream_status));
     }
-    audit_add(record, "results", results != NULL ? json_loads(results, 0, NULL) : NULL);
-    audit_add(record, "detail", json_pack("{s:s}", "state", action_state_name(state)));
-    store_write_finish_action(write, entry->id, action_state_name(state), clock_wall_ms(), results,
-                              why_text);
+    audit_add(record, "results", end->results != NULL ? json_loads(end->results, 0, NULL) : NULL);
+    audit_add(record, "detail",
+              json_pack("{s:s, s:s*}", "state", action_state_name(end->state), "text",
+                        partly ? PARTLY_SENT : NULL));
+    store_write_finish_action(write, end->id, action_state_name(end->state), clock_wall_ms(),
+                              end->results, problem);
     store_write_add_record(write, audit_end(record));
-    metrics_add(METRIC_AUDIT_RECORDS, event, NULL, 1);
+    metrics_add(METRIC_AUDIT_RECORDS, end->event, NULL, 1);
 }
 
-static char *results_text(const struct entry *entry)
+void entry_write_end(struct store_write *write, const struct entry *entry, const char *event,
+                     enum action_state state, const char *call_id, const char *results)
 {
-    CLEANUP(cleanup_json) json_t *list = json_array();
-
-    for (size_t i = 0; i < entry->action->device_count; i++) {
-        const struct answer_item *item = &entry->items[i];
-        if (entry->known[i]) {
-            (void)json_array_append_new(
-                list, json_pack("{s:s, s:i, s:s}", "id", entry->action->devices[i].asked, "status",
-                                item->status, "command_id", item->command_id));
-        }
-    }
-    return json_write(list);
-}
-
-/* Nothing applied at all is failed; anything that may have been applied is unknown; else the
- * results are known, those of a refused part being failures of its devices. */
-enum action_state entry_outcome(const struct entry *entry, char **ret_results)
-{
-    bool some = false;
-
-    *ret_results = NULL;
-    for (size_t i = 0; entry->known != NULL && i < entry->action->device_count; i++) {
-        some = some || entry->known[i];
-    }
-    if (!some) {
-        return entry->ending.unknown ? ACTION_UNKNOWN : ACTION_FAILED;
-    }
-    if (!entry->ending.unknown) {
-        for (size_t i = 0; i < entry->action->device_count; i++) {
-            entry->known[i] = true; /* items start as status 0 */
-        }
-    }
-    *ret_results = results_text(entry);
-    return entry->ending.unknown ? ACTION_UNKNOWN : ACTION_COMPLETED;
+    action_write_end(write, &(struct action_end){.event = event,
+                                                 .subject = &entry->subject,
+                                                 .id = entry->id,
+                                                 .call_id = call_id,
+                                                 .account = entry->account->config->name,
+                                                 .action = entry->action,
+                                                 .state = state,
+                                                 .results = results,
+                                                 .progress = &entry->progress});
 }
 
 void entry_finish(struct entry *entry, enum action_state state, const char *results)
 {
+    const struct ending *ending = &entry->progress.ending;
     struct account *account = entry->account;
 
     action_state_move(&entry->state, state);
-    entry_reply_finished(entry, state, results, entry->ending.problem,
-                         entry->ending.upstream_status, entry->ending.detail);
+    entry_reply_finished(entry, state, results, ending->problem, ending->upstream_status,
+                         ending->detail);
     if (entry->job.claims != NULL) {
         scheduler_end(account->scheduler, &entry->job, clock_boot_ms());
     }
@@ -122,6 +117,7 @@ static void queue_again(struct entry *entry)
                       .alone = entry->job.alone};
 
     entry->job = job;
+    entry->withdrawn = NULL;
     scheduler_restore_job(entry->account->scheduler, &entry->job, clock_boot_ms());
     account_pump_later(entry->account, RETRY_MS);
 }
@@ -129,6 +125,7 @@ static void queue_again(struct entry *entry)
 static void on_end_stored(enum err result, void *arg)
 {
     struct end *end = arg;
+    struct account *account = end->entry->account;
     const struct timeval delay = {.tv_usec = RETRY_MS * 1000L};
 
     if (result != OK) {
@@ -140,6 +137,7 @@ static void on_end_stored(enum err result, void *arg)
         queue_again(end->entry); /* somebody waits to hear: it did not happen */
     } else {
         entry_finish(end->entry, end->state, end->results);
+        account_pump(account); /* others may have waited for its devices */
     }
     if (end->on_done != NULL) {
         end->on_done(result, end->arg);
@@ -154,8 +152,7 @@ static void write_end(struct end *end)
     struct dispatcher *dispatcher = end->entry->account->dispatcher;
     struct store_write *write = store_write_new();
 
-    entry_write_end(write, end->entry, end->event, end->state, NULL, end->results,
-                    &end->entry->ending);
+    entry_write_end(write, end->entry, end->event, end->state, NULL, end->results);
     if (store_submit(dispatcher->store, write, dispatcher->mailbox, on_end_stored, end) != OK) {
         store_write_free(write);
         on_end_stored(ERR_FULL, end);
@@ -177,32 +174,60 @@ void entry_end(struct entry *entry, const char *event, enum action_state state, 
     write_end(end);
 }
 
-bool entry_can_withdraw(const struct entry *entry)
+void entry_settle(struct entry *entry, void (*on_done)(enum err result, void *arg), void *arg)
+{
+    struct ending *ending = &entry->progress.ending;
+    const struct withdrawal *how = entry->withdrawn;
+    enum action_state state;
+    char *results = NULL;
+
+    if (progress_started(&entry->progress)) {
+        state = progress_outcome(&entry->progress, entry->action, &results);
+        entry_end(entry, "action.finished", state, results, on_done, arg);
+        return;
+    }
+    assert(how != NULL);
+    free(ending->detail);
+    ending->problem = how->problem;
+    ending->detail = xstrdup(how->detail);
+    entry_end(entry, how->event, how->state, NULL, on_done, arg);
+}
+
+bool entry_untouched(const struct entry *entry)
 {
     return entry->state == ACTION_QUEUED && entry->open_parts == 0 && entry->job.claims != NULL &&
            scheduler_untouched(&entry->job);
 }
 
-void entry_withdraw(struct entry *entry, const char *event, enum action_state state,
-                    enum problem_type problem, const char *detail,
-                    void (*on_done)(enum err result, void *arg), void *arg)
+/* Not for one that is ending already. */
+static bool can_withdraw(const struct entry *entry)
 {
-    free(entry->ending.detail);
-    entry->ending.problem = problem;
-    entry->ending.detail = xstrdup(detail);
-    scheduler_end(entry->account->scheduler, &entry->job, clock_boot_ms());
-    entry_end(entry, event, state, NULL, on_done, arg);
+    return entry->withdrawn == NULL && (entry->job.left > 0 || entry->open_parts > 0);
 }
 
-void entries_fail_waiting(struct account *account, const char *detail)
+void entry_withdraw(struct entry *entry, const struct withdrawal *how,
+                    void (*on_done)(enum err result, void *arg), void *arg)
+{
+    struct scheduler *scheduler = entry->account->scheduler;
+
+    entry->withdrawn = how;
+    if (entry->open_parts > 0) {
+        assert(on_done == NULL);
+        scheduler_stop(scheduler, &entry->job, clock_boot_ms());
+    } else {
+        scheduler_end(scheduler, &entry->job, clock_boot_ms());
+        entry_settle(entry, on_done, arg);
+    }
+}
+
+void entries_fail_waiting(struct account *account, const struct withdrawal *how)
 {
     struct entry *next;
 
     for (struct entry *entry = TAILQ_FIRST(&account->entries); entry != NULL; entry = next) {
         next = TAILQ_NEXT(entry, link);
-        if (entry->impatient && entry_can_withdraw(entry)) {
-            entry_withdraw(entry, "action.finished", ACTION_FAILED, PROBLEM_UPSTREAM_ERROR, detail,
-                           NULL, NULL);
+        if (entry->impatient && entry->job.left > 0 && can_withdraw(entry)) {
+            entry_withdraw(entry, how, NULL, NULL);
         }
     }
 }
@@ -214,10 +239,8 @@ void entries_expire(struct account *account, int64_t wall_ms)
     for (struct entry *entry = TAILQ_FIRST(&account->entries);
          entry != NULL && entry->deadline_ms <= wall_ms; entry = next) {
         next = TAILQ_NEXT(entry, link);
-        if (entry_can_withdraw(entry)) {
-            entry_withdraw(entry, "action.expired", ACTION_EXPIRED, PROBLEM_EXPIRED,
-                           "It could not be sent before its deadline. Nothing was applied.", NULL,
-                           NULL);
+        if (can_withdraw(entry)) {
+            entry_withdraw(entry, &expired, NULL, NULL);
         }
     }
 }

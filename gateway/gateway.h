@@ -6,6 +6,7 @@
 #include "gateway/config.h"
 #include "gateway/dispatcher.h"
 #include "gateway/keys.h"
+#include "gateway/refusals.h"
 #include "store/store.h"
 
 #include <stdatomic.h>
@@ -16,6 +17,7 @@ struct gateway {
     const struct key_table *keys;
     struct store *store;
     struct dispatcher *dispatcher;
+    struct refusals *refusals;
     atomic_bool draining;
     atomic_size_t connections;
 };

@@ -10,14 +10,22 @@
 void grants_remember(struct account *account, const char *call_id, int64_t counted_ms)
 {
     struct spent_grant *grant = xcalloc(1, sizeof(*grant));
+    struct spent_grant **link = &account->spent;
 
-    if (account->spent == NULL) {
-        account->spent_last = &account->spent;
-    }
     grant->free_ms = counted_ms + account->config->budget.window_s * 1000 + 1;
     (void)snprintf(grant->call_id, sizeof(grant->call_id), "%s", call_id);
-    *account->spent_last = grant;
-    account->spent_last = &grant->next;
+    /* Nearly always it is the last to come free. */
+    if (account->spent != NULL && account->last_spent->free_ms <= grant->free_ms) {
+        link = &account->last_spent->next;
+    }
+    while (*link != NULL && (*link)->free_ms <= grant->free_ms) {
+        link = &(*link)->next;
+    }
+    grant->next = *link;
+    *link = grant;
+    if (grant->next == NULL) {
+        account->last_spent = grant;
+    }
 }
 
 void grants_drop_spent(struct account *account, struct store_write *write, int64_t now_ms)

@@ -21,13 +21,11 @@ static char *origin_of(const char *node)
     return xasprintf("tollgate/%s", node);
 }
 
-enum err keeper_new(const struct config *config, struct store *store, struct keeper **ret_keeper,
-                    struct error *error)
+enum err keeper_new(const struct config *config, struct keeper **ret_keeper, struct error *error)
 {
     struct keeper *keeper = xcalloc(1, sizeof(*keeper));
 
     keeper->config = config;
-    keeper->store = store;
     keeper->signed_size = -1;
     if (config->audit.signing_key_file != NULL) {
         enum err err = signing_key_load(config->audit.signing_key_file, &keeper->key, error);
@@ -171,11 +169,12 @@ static void *run(void *arg)
     return NULL;
 }
 
-enum err keeper_start(struct keeper *keeper, struct error *error)
+enum err keeper_start(struct keeper *keeper, struct store *store, struct error *error)
 {
     const struct timeval interval = {.tv_sec = keeper->config->audit.checkpoint_interval_s};
     int failed;
 
+    keeper->store = store;
     if (keeper->key == NULL) {
         log_warning("the audit log is not signed: set audit.signing_key_file", "");
     }

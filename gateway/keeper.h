@@ -12,16 +12,17 @@
 struct keeper;
 struct store;
 
-/* Reads the signing key; *ret_keeper is made also without one, and then signs nothing. config and
- * store are borrowed. The errors of signing_key_load(). */
-enum err keeper_new(const struct config *config, struct store *store, struct keeper **ret_keeper,
+/* Reads the signing key; *ret_keeper is made also without one, and then signs nothing. config is
+ * borrowed. The errors of signing_key_load(). */
+enum err keeper_new(const struct config *config, struct keeper **ret_keeper,
                     struct error *error) MUST_CHECK;
 
 /* The public key as a vkey (see common/note.h), or NULL without a key. The caller frees. */
 char *keeper_verifier(const struct keeper *keeper);
 
-/* Starts the thread, and with it the first checkpoint. */
-enum err keeper_start(struct keeper *keeper, struct error *error) MUST_CHECK;
+/* Starts the thread, and with it the first checkpoint; the store, which is borrowed, must have been
+ * given a record. */
+enum err keeper_start(struct keeper *keeper, struct store *store, struct error *error) MUST_CHECK;
 
 /* Signs a last checkpoint over everything that was given to the store, and ends the thread. Before
  * store_stop(), and waits some seconds at most. Takes NULL. */

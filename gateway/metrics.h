@@ -31,6 +31,8 @@
       "Audit records that a stream has not sent yet")                                              \
     X(AUDIT_STREAM_ERRORS, "tollgate_audit_stream_errors_total", COUNTER, "stream",                \
       "Failures of an audit stream, and records it could not send whole")                          \
+    X(BAD_KEYS_THROTTLED, "tollgate_bad_keys_throttled_total", COUNTER, "",                        \
+      "Refusals of bad keys that were delayed, or ended their connection")                         \
     X(LEADER, "tollgate_leader", GAUGE, "account", "1 where this gateway dispatches")              \
     X(FOREIGN_CALLS, "tollgate_foreign_calls_suspected_total", COUNTER, "account",                 \
       "Signs that somebody else uses the account")                                                 \

@@ -4,6 +4,7 @@
 #include "common/memory.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const struct {
     int status;
@@ -43,6 +44,17 @@ int problem_status(enum problem_type type)
 const char *problem_name(enum problem_type type)
 {
     return types[type].name;
+}
+
+enum err problem_find(const char *name, enum problem_type *ret_type)
+{
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        if (strcmp(types[i].name, name) == 0) {
+            *ret_type = (enum problem_type)i;
+            return OK;
+        }
+    }
+    return ERR_NOT_FOUND;
 }
 
 json_t *problem_json(enum problem_type type, const char *detail, const char *request_id)

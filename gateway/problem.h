@@ -2,6 +2,9 @@
 #ifndef GATEWAY_PROBLEM_H
 #define GATEWAY_PROBLEM_H
 
+#include "common/error.h"
+#include "common/memory.h"
+
 #include <jansson.h>
 
 enum problem_type {
@@ -30,8 +33,9 @@ enum problem_type {
 
 int problem_status(enum problem_type type);
 
-/* NAME of urn:tollgate:problem:NAME; static. */
+/* NAME of urn:tollgate:problem:NAME; static. And back: ERR_NOT_FOUND. */
 const char *problem_name(enum problem_type type);
+enum err problem_find(const char *name, enum problem_type *ret_type) MUST_CHECK;
 
 /* {"type","title","status","detail"} and, when given, "request_id". New reference. */
 json_t *problem_json(enum problem_type type, const char *detail, const char *request_id);

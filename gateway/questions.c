@@ -45,6 +45,9 @@ static void on_cancelled(enum err result, void *arg)
     answer(arg, result);
 }
 
+static const struct withdrawal cancelled = {"action.cancelled", ACTION_CANCELLED, PROBLEM_CANCELLED,
+                                            "The action was cancelled before anything was sent."};
+
 static void cancel(struct dispatcher *dispatcher, struct question *question)
 {
     struct entry *entry = entries_find(dispatcher->entries, question->id);
@@ -52,7 +55,7 @@ static void cancel(struct dispatcher *dispatcher, struct question *question)
 
     if (entry == NULL) {
         answer(question, ERR_NOT_FOUND);
-    } else if (!entry_can_withdraw(entry)) {
+    } else if (!entry_untouched(entry)) {
         answer(question, ERR_EXISTS);
     } else if (!store_healthy(dispatcher->store)) {
         answer(question, ERR_IO);
@@ -61,9 +64,7 @@ static void cancel(struct dispatcher *dispatcher, struct question *question)
         before = entry->subject;
         entry->subject = question->subject;
         question->subject = before;
-        entry_withdraw(entry, "action.cancelled", ACTION_CANCELLED, PROBLEM_CANCELLED,
-                       "The action was cancelled before anything was sent.", on_cancelled,
-                       question);
+        entry_withdraw(entry, &cancelled, on_cancelled, question);
     }
 }
 

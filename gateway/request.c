@@ -15,6 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BAD_KEY_DELAY_MS 1000
+
+static const char query_token[] = "access_token";
 static const char bearer[] = "Bearer ";
 
 /* ---- Headers ---- */
@@ -263,21 +266,64 @@ void request_refuse(struct request *request, enum problem_type type, const char 
     }
 }
 
-/* Unknown, wrong, revoked and expired keys look the same. The record does not hold up the answer:
- * a flood of bad keys must not cost the disk's time. */
-static void refuse_unauthenticated(struct request *request)
+/* Of a client that nobody knows. The record does not hold up the answer: a flood must not cost the
+ * disk's time. */
+static void record_unknown(struct request *request, enum problem_type type, json_t *detail)
 {
-    struct gateway *gateway = worker_gateway(request->worker);
-    struct store_write *write = store_write_new();
+    refusals_record(worker_gateway(request->worker)->refusals, request->subject.remote,
+                    problem_name(type), refusal_record(request, type, detail));
+}
 
-    store_write_add_record(write, refusal_record(request, PROBLEM_UNAUTHENTICATED, NULL));
-    if (store_submit(gateway->store, write, NULL, NULL, NULL) != OK) {
-        store_write_free(write);
-        metrics_add(METRIC_AUDIT_FAILURES, NULL, NULL, 1);
-    }
+static void reply_unauthenticated(struct request *request)
+{
     request_set_header(request, "WWW-Authenticate", "Bearer");
     request_reply_problem(request, PROBLEM_UNAUTHENTICATED,
                           "Send a valid key of this gateway: 'Authorization: Bearer tg_...'.");
+}
+
+static void on_delay_over(evutil_socket_t fd, short what, void *arg)
+{
+    struct request *request = arg;
+
+    (void)fd;
+    (void)what;
+    refusals_waited(worker_gateway(request->worker)->refusals);
+    reply_unauthenticated(request);
+}
+
+/* Unknown, wrong, revoked and expired keys look the same, and no key too. */
+static void refuse_unauthenticated(struct request *request)
+{
+    const struct timeval delay = {.tv_sec = BAD_KEY_DELAY_MS / 1000,
+                                  .tv_usec = BAD_KEY_DELAY_MS % 1000 * 1000};
+    enum refusal_answer answer;
+
+    if (refusals_add_bad_key(worker_gateway(request->worker)->refusals, request->subject.remote,
+                             &answer)) {
+        record_unknown(request, PROBLEM_UNAUTHENTICATED, NULL);
+    }
+    if (answer == REFUSAL_LATER) {
+        request->timer = evtimer_new(worker_base(request->worker), on_delay_over, request);
+        (void)evtimer_add(request->timer, &delay);
+        return;
+    }
+    if (answer == REFUSAL_AND_CLOSE) {
+        request_set_header(request, "Connection", "close");
+    }
+    reply_unauthenticated(request);
+}
+
+/* A key in two places is not even looked at. */
+static void refuse_ambiguous(struct request *request)
+{
+    static const char text[] = "Send the key once: in Authorization or as access_token, not both.";
+
+    if (refusals_add(worker_gateway(request->worker)->refusals, request->subject.remote,
+                     problem_name(PROBLEM_MALFORMED_REQUEST))) {
+        record_unknown(request, PROBLEM_MALFORMED_REQUEST,
+                       json_pack("{s:s, s:s}", "text", text, "route", request->route->label));
+    }
+    request_reply_problem(request, PROBLEM_MALFORMED_REQUEST, text);
 }
 
 /* ---- Steps ---- */
@@ -305,6 +351,27 @@ char *request_query(const struct request *request, const char *name, bool *ret_t
         value = NULL;
     }
     return value;
+}
+
+bool request_query_knows(const struct request *request, const char *const *names, size_t count)
+{
+    const char *at = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request->http));
+
+    while (at != NULL && *at != '\0') {
+        size_t len = strcspn(at, "&");
+        size_t name_len = strcspn(at, "=&");
+        bool known = len == 0 ||
+                     (name_len == strlen(query_token) && strncmp(at, query_token, name_len) == 0);
+        for (size_t i = 0; i < count && !known; i++) {
+            known = strlen(names[i]) == name_len && strncmp(at, names[i], name_len) == 0 &&
+                    len > name_len + 1;
+        }
+        if (!known) {
+            return false;
+        }
+        at += len + (at[len] == '&' ? 1 : 0);
+    }
+    return true;
 }
 
 bool request_has_role(const struct request *request, const char *role)
@@ -351,7 +418,7 @@ static enum err authenticate(struct request *request)
     const char *key;
 
     if (gateway->config->accept_query_token) {
-        token = request_query(request, "access_token", &twice);
+        token = request_query(request, query_token, &twice);
     }
     if (twice || (token != NULL && header != NULL)) {
         return ERR_MALFORMED;
@@ -385,9 +452,7 @@ void on_http_request(struct evhttp_request *http, void *worker)
     }
     err = authenticate(request);
     if (err == ERR_MALFORMED) {
-        request_refuse(request, PROBLEM_MALFORMED_REQUEST,
-                       "Send the key once: in Authorization or as access_token, not both.", NULL,
-                       0);
+        refuse_ambiguous(request);
     } else if (err != OK) {
         refuse_unauthenticated(request);
     } else {

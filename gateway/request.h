@@ -86,6 +86,9 @@ void request_ask(struct request *request, struct question *question_take,
  * caller frees. */
 char *request_query(const struct request *request, const char *name, bool *ret_twice);
 
+/* Whether the query has no other parameters than these (and the key), none of them empty. */
+bool request_query_knows(const struct request *request, const char *const *names, size_t count);
+
 /* Whether the client may see this team's actions. */
 bool request_sees_team(const struct request *request, const char *team);
 

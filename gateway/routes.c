@@ -13,6 +13,13 @@ static const struct route routes[] = {
     {EVHTTP_REQ_GET, "/v1/actions", true, "/v1/actions/{id}", false, handle_show_action},
     {EVHTTP_REQ_DELETE, "/v1/actions", true, "/v1/actions/{id}", false, handle_cancel_action},
     {EVHTTP_REQ_POST, "/v1/preflight", false, "/v1/preflight", true, handle_preflight},
+    {EVHTTP_REQ_GET, "/v1/audit", false, "/v1/audit", false, handle_list_audit},
+    {EVHTTP_REQ_GET, "/v1/audit/checkpoint", false, "/v1/audit/checkpoint", false,
+     handle_audit_checkpoint},
+    {EVHTTP_REQ_GET, "/v1/audit/consistency", false, "/v1/audit/consistency", false,
+     handle_audit_consistency},
+    {EVHTTP_REQ_GET, "/v1/audit/entries", true, "/v1/audit/entries/{seq}", false,
+     handle_audit_entry},
     {EVHTTP_REQ_GET, "/v1/budget", false, "/v1/budget", false, handle_show_budget},
 };
 

@@ -28,6 +28,11 @@ void handle_show_action(struct request *request);   /* GET /v1/actions/{id} */
 void handle_cancel_action(struct request *request); /* DELETE /v1/actions/{id} */
 void handle_show_budget(struct request *request);   /* GET /v1/budget */
 
+void handle_list_audit(struct request *request);        /* GET /v1/audit */
+void handle_audit_checkpoint(struct request *request);  /* GET /v1/audit/checkpoint */
+void handle_audit_consistency(struct request *request); /* GET /v1/audit/consistency */
+void handle_audit_entry(struct request *request);       /* GET /v1/audit/entries/{seq} */
+
 /* Decides about request->action, and submits it. */
 void action_call_decide(struct request *request);
 

@@ -235,22 +235,23 @@ static enum err start(struct server *server, struct error *error)
     enum err err = open_sockets(server, error);
 
     if (err == OK) {
-        err = store_open(config->store, config->node, &store, error);
-        server->gateway.store = store;
+        err = keeper_new(config, &server->keeper, error);
     }
     if (err == OK) {
-        err = keeper_new(config, store, &server->keeper, error);
+        err = store_open(config->store, config->node, &store, error);
+        server->gateway.store = store;
     }
     if (err != OK) {
         return err;
     }
+    server->gateway.refusals = refusals_new(server->base, config, store);
     record_event(server, "node.started", json_pack("{s:s}", "version", TOLLGATE_VERSION));
     record_event(server, "config.loaded", config_detail(server));
     server->streams = streams_start(config, store, server->base);
     err = dispatcher_new(config, store, &dispatcher, error);
     server->gateway.dispatcher = dispatcher;
     if (err == OK) {
-        err = keeper_start(server->keeper, error);
+        err = keeper_start(server->keeper, store, error);
     }
     if (err == OK) {
         err = start_workers(server, error);
@@ -276,6 +277,8 @@ static void flush_mail(struct server *server)
 
     while (some) {
         some = server->gateway.dispatcher != NULL && dispatcher_flush(server->gateway.dispatcher);
+        some =
+            (server->gateway.refusals != NULL && refusals_flush(server->gateway.refusals)) || some;
         for (size_t w = 0; server->workers != NULL && w < server->worker_count; w++) {
             some = (server->workers[w] != NULL && worker_flush(server->workers[w])) || some;
         }
@@ -294,6 +297,7 @@ static void stop(struct server *server)
         dispatcher_stop(server->gateway.dispatcher);
     }
     if (server->gateway.store != NULL) {
+        refusals_end(server->gateway.refusals);
         record_event(server, "node.stopped", NULL);
         keeper_stop(server->keeper);
         streams_stop(server->streams);
@@ -305,6 +309,7 @@ static void stop(struct server *server)
     }
     dispatcher_free(server->gateway.dispatcher);
     keeper_free(server->keeper);
+    refusals_free(server->gateway.refusals);
     if (server->gateway.store != NULL) {
         store_free(server->gateway.store);
     }

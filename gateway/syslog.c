@@ -133,7 +133,9 @@ bool syslog_write(const struct syslog_origin *origin, const struct store_record 
     bool cut;
 
     if (!readable) {
-        fields = (struct record){0};
+        const struct record_piece whole = {record->bytes, record->len};
+        fields = (struct record){.time = record_member(whole, "time"),
+                                 .event = record_member(whole, "event")};
     }
     (void)!buffer_printf(to, "<%d>1 ", origin->facility * 8 + severity);
     add_word(to, fields.time, 32);

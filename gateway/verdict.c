@@ -62,30 +62,15 @@ static bool goes_again(struct call *call, size_t index, const struct upstream_ou
     return part->alone;
 }
 
-/* The part's own devices of the answer, by their places in the call. */
-static void take_items(const struct batch_part *part, struct entry *entry,
-                       const struct upstream_outcome *outcome)
+static void note_failure(struct entry *entry, const struct batch_part *part,
+                         const struct upstream_outcome *outcome)
 {
-    for (size_t i = 0; i < part->count; i++) {
-        entry->items[part->devices[i]] = outcome->items[part->places[i]];
-        entry->known[part->devices[i]] = true;
-    }
-}
+    struct ending ending = {.unknown = outcome->result == UPSTREAM_UNKNOWN,
+                            .problem = problem_of(outcome),
+                            .upstream_status = outcome->status,
+                            .detail = (char *)outcome->detail};
 
-static void note_failure(struct entry *entry, const struct upstream_outcome *outcome)
-{
-    struct ending *ending = &entry->ending;
-    bool unknown = outcome->result == UPSTREAM_UNKNOWN;
-
-    if (ending->unknown && !unknown) {
-        return; /* the worst stays */
-    }
-    ending->failed = true;
-    ending->unknown = unknown;
-    ending->problem = problem_of(outcome);
-    ending->upstream_status = outcome->status;
-    free(ending->detail);
-    ending->detail = xstrdup(outcome->detail);
+    progress_fail(&entry->progress, entry->action, part->devices, part->count, &ending);
 }
 
 void call_judge_part(struct call *call, size_t index, const struct upstream_outcome *outcome,
@@ -94,33 +79,19 @@ void call_judge_part(struct call *call, size_t index, const struct upstream_outc
     struct call_part *part = &call->parts[index];
     const struct batch_part *given = &call->batch->parts[index];
     struct entry *entry = (struct entry *)given->job;
-    size_t devices = entry->action->device_count;
 
     part->back = goes_again(call, index, outcome, now_ms);
     if (part->back) {
         return;
     }
-    if (entry->items == NULL) {
-        entry->items = xcalloc(devices, sizeof(*entry->items));
-        entry->known = xcalloc(devices, sizeof(*entry->known));
-    }
     if (outcome->result == UPSTREAM_OK) {
-        take_items(given, entry, outcome);
-        entry->ending.upstream_status =
-            entry->ending.failed ? entry->ending.upstream_status : outcome->status;
+        progress_know(&entry->progress, entry->action, given->devices, given->places, given->count,
+                      outcome->items, outcome->status);
     } else {
-        note_failure(entry, outcome);
+        note_failure(entry, given, outcome);
     }
-    if (given->count == devices) { /* the whole request went in this call */
+    if (given->count == entry->action->device_count) { /* the whole request went in this call */
         part->ends = true;
-        part->state = entry_outcome(entry, &part->results);
+        part->state = progress_outcome(&entry->progress, entry->action, &part->results);
     }
-}
-
-void call_finish_split(struct entry *entry)
-{
-    char *results;
-    enum action_state state = entry_outcome(entry, &results);
-
-    entry_end(entry, "action.finished", state, results, NULL, NULL);
 }

@@ -133,23 +133,22 @@ static void make_request_id(char ret_id[GUARD_REQUEST_ID_SIZE], void *arg)
 static void on_refused(const struct guard_refusal *refusal, void *arg)
 {
     struct worker *worker = arg;
+    struct refusals *refusals = worker->gateway->refusals;
     struct subject subject = {.request_id = (char *)refusal->request_id,
                               .remote = (char *)refusal->remote};
-    struct store_write *write = store_write_new();
-    json_t *record = audit_begin("request.refused", &subject);
     char code[8];
 
+    (void)snprintf(code, sizeof(code), "%d", refusal->status);
+    metrics_add(METRIC_HTTP_REQUESTS, "none", code, 1);
+    if (!refusals_add(refusals, refusal->remote, refusal->problem)) {
+        return;
+    }
+    json_t *record = audit_begin("request.refused", &subject);
     audit_add_text(record, "decision", "deny");
     audit_add_text(record, "problem", refusal->problem);
     audit_add(record, "detail", json_pack("{s:s}", "text", refusal->detail));
-    store_write_add_record(write, audit_end(record));
     metrics_add(METRIC_AUDIT_RECORDS, "request.refused", NULL, 1);
-    (void)snprintf(code, sizeof(code), "%d", refusal->status);
-    metrics_add(METRIC_HTTP_REQUESTS, "none", code, 1);
-    if (store_submit(worker->gateway->store, write, NULL, NULL, NULL) != OK) {
-        store_write_free(write);
-        metrics_add(METRIC_AUDIT_FAILURES, NULL, NULL, 1);
-    }
+    refusals_record(refusals, refusal->remote, refusal->problem, audit_end(record));
 }
 
 static struct guard *new_guard(struct worker *worker)

@@ -11,9 +11,10 @@
 #include <string.h>
 
 #define MAX_KEYS     KEY_KINDS
-#define LOOK_MAX     30000 /* records that one page looks at */
-#define SEGMENT_COST 8     /* of looking into a segment, in records */
-#define STRETCH      1024  /* records read at a time */
+#define LOOK_MAX     30000             /* records that one page looks at */
+#define SEGMENT_COST 8                 /* of looking into a segment, in records */
+#define STRETCH      1024              /* records read at a time */
+#define FOUND_BYTES  ((size_t)8 << 20) /* of the records found, about; then the page ends */
 
 struct finder {
     struct store_record_query query;
@@ -31,6 +32,7 @@ struct finder {
     const char *node;
     int64_t looked;
     int found;
+    size_t found_bytes;
     int64_t last; /* everything up to this seq, in the order asked, was looked at */
 };
 
@@ -216,6 +218,12 @@ static bool fits(const struct finder *finder, const struct store_record *stored)
     return in_time(finder, record.time);
 }
 
+static bool is_full(const struct finder *finder)
+{
+    return finder->found >= finder->query.limit || finder->found_bytes >= FOUND_BYTES ||
+           finder->looked >= LOOK_MAX;
+}
+
 static bool on_record(const struct store_record *record, void *arg)
 {
     struct finder *finder = arg;
@@ -224,14 +232,10 @@ static bool on_record(const struct store_record *record, void *arg)
     finder->last = record->seq;
     if (fits(finder, record)) {
         finder->found++;
+        finder->found_bytes += record->len;
         finder->each(record, finder->arg);
     }
-    return finder->found < finder->query.limit && finder->looked < LOOK_MAX;
-}
-
-static bool is_full(const struct finder *finder)
-{
-    return finder->found >= finder->query.limit || finder->looked >= LOOK_MAX;
+    return !is_full(finder);
 }
 
 /* ---- Going through a node ---- */

@@ -204,8 +204,8 @@ enum err store_list_actions(struct store *store, const struct store_action_query
 enum err store_load_accounts(struct store *store, bool (*each)(const char *account, void *arg),
                              void *arg, struct error *error) MUST_CHECK;
 
-/* Calls each for every unfinished action of an account, oldest first; false stops. Only before
- * the first write of this process. */
+/* Calls each for every unfinished action of an account, oldest first; false stops. Sees
+ * every write whose callback was called before. */
 enum err store_load_open_actions(struct store *store, const char *account,
                                  bool (*each)(const struct store_action *action, void *arg),
                                  void *arg, struct error *error) MUST_CHECK;

@@ -5,6 +5,7 @@ import pytest
 from kit.checks import assert_problem
 from kit.config import mint_key
 from kit.gateway import DROP_IN, SUBMIT
+from kit.http import new_source
 
 BODY = {"types": "unexempt", "ids": ["any-1"]}
 
@@ -82,14 +83,16 @@ NAMES = ["none", "empty", "scheme only", "scheme and space", "no scheme", "basic
                                           ("GET", "/v1/actions/act_x")])
 def test_all_wrong_keys_get_the_same_401(site, gateway, untouched, name, method, path):
     value = authorizations(site)[name]
+    source = new_source()  # or the many of this test would be throttled and counted
     headers = {"Content-Type": "application/json"}
     if value is not None:
         headers["Authorization"] = value
-    answer = gateway.request(method, path, None, headers, json=BODY if method == "POST" else None)
+    answer = gateway.request(method, path, None, headers, source=source,
+                             json=BODY if method == "POST" else None)
     problem = assert_problem(answer, 401, "unauthenticated")
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     plain = gateway.request(method, path, None, {"Content-Type": "application/json"},
-                            json=BODY if method == "POST" else None)
+                            source=source, json=BODY if method == "POST" else None)
     told = lambda problem: {**problem, "request_id": ""}
     shown = lambda answer: {**answer.headers, "X-Request-ID": "", "Date": ""}
     assert told(problem) == told(plain.json())

@@ -7,6 +7,7 @@ import time
 import pytest
 from kit.checks import assert_problem
 from kit.gateway import DROP_IN, SUBMIT
+from kit.http import new_source
 from kit.raw import Connection, exchange
 from kit.waiting import Together
 
@@ -305,20 +306,21 @@ HEAD_ANSWERS = {"HEAD with a body"}  # a client that asked by HEAD reads no body
 
 
 def check_refused(gateway, data, status, name, body_expected=True):
+    source = new_source()  # or the many of them would only be counted
     if not body_expected:
-        with Connection(gateway.address) as connection:
+        with Connection(gateway.address, source=source) as connection:
             connection.send(data)
             connection.end_sending()
             answer = connection.socket.makefile("rb").read()
         assert answer.startswith(b"HTTP/1.1 %d " % status)
         request_id = re.search(rb"(?i)x-request-id: (\S+)", answer)[1].decode()
     else:
-        response = exchange(gateway.address, data)
+        response = exchange(gateway.address, data, source)
         assert response is not None, "closed without an answer"
         request_id = assert_problem(response, status, name)["request_id"]
     record, = gateway.wait_audit(event="request.refused", request_id=request_id)
     assert record["problem"] == name
-    assert record["remote"] == "127.0.0.1"
+    assert record["remote"] == source
 
 
 @pytest.mark.parametrize("name", WRONG)

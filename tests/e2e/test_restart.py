@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 import requests
-from kit.checks import assert_calls, assert_contiguous
+from kit.checks import assert_calls, check_audit
 from kit.gateway import DROP_IN, SUBMIT
 from kit.waiting import Together, wait_for
 
@@ -71,24 +71,6 @@ def many_devices(number):
     if number % 3 == 1:
         body.update(types="exempt", params={"exempt_time": 1 + number % 2})
     return body
-
-
-def check_audit(records):
-    """Contiguous; each call has one intent and one outcome, in this order; each action's records
-    are in order, and it ends once."""
-    assert_contiguous(records)
-    calls, actions = {}, {}
-    for record in records:
-        if record["event"].startswith("call."):
-            calls.setdefault(record["call_id"], []).append(record["event"])
-        if record["event"].startswith("action."):
-            actions.setdefault(record["action_id"], []).append(record["event"])
-    wrong = {id: events for id, events in calls.items()
-             if events != ["call.intent", "call.outcome"]}
-    assert wrong == {}
-    wrong = {id: events for id, events in actions.items()
-             if events != ["action.accepted", "action.finished"]}
-    return wrong
 
 
 def check_end(end, body, executions):

@@ -406,7 +406,7 @@ static void answer(struct sim *sim, struct sim_call *call)
 
 /* ---- Restart ---- */
 
-/* What was not in the book is gone; what was under way is unknown. */
+/* What was not in the book is gone; what was under way is unknown, and does not go again. */
 static void lose_memory(struct sim *sim)
 {
     for (size_t i = 0; i < sim->call_count; i++) {
@@ -415,9 +415,10 @@ static void lose_memory(struct sim *sim)
     for (size_t i = 0; i < sim->request_count; i++) {
         struct sim_request *request = sim->requests[i];
         if (request->state == SIM_QUEUED) {
-            bool touched = !scheduler_untouched(&request->job);
+            bool over = request->job.left == 0;
             scheduler_end(sim->scheduler, &request->job, sim->now_ms);
-            if (touched) {
+            request->in_calls = 0;
+            if (over) {
                 end_request(sim, request);
             }
         } else if (request->state == SIM_HELD) {
@@ -453,6 +454,8 @@ static void restore_jobs(struct sim *sim)
         struct job job = {.action = &request->action,
                           .team = request->job.team,
                           .priority = request->job.priority};
+        job.given = xcalloc(request->action.device_count, sizeof(*job.given));
+        memcpy(job.given, request->out, request->action.device_count * sizeof(*job.given));
         request->job = job;
         request->not_before_ms = INT64_MIN;
         request->held_up = true;
@@ -468,10 +471,9 @@ static void crash(struct sim *sim)
     trace(sim, "crash");
     lose_memory(sim);
     sim->scheduler = scheduler_new(&sim->options.scheduler);
-    sim->paused_ms = 0;
+    scheduler_pause(sim->scheduler, sim->paused_ms);
     for (size_t i = 0; i < sim->call_count; i++) {
         struct sim_call *call = sim->calls[i];
-        call->forgotten = call->forgotten || call->devices == 0; /* foreign: not written down */
         if (call->forgotten) {
             continue;
         }

@@ -45,3 +45,21 @@ def assert_calls(records):
 def assert_contiguous(records):
     """seq runs from 0 without a gap."""
     assert [record["seq"] for record in records] == list(range(len(records)))
+
+
+def check_audit(records):
+    """Contiguous; each call has one intent and one outcome, in this order; each action's records
+    are in order, and it ends once."""
+    assert_contiguous(records)
+    calls, actions = {}, {}
+    for record in records:
+        if record["event"].startswith("call."):
+            calls.setdefault(record["call_id"], []).append(record["event"])
+        if record["event"].startswith("action."):
+            actions.setdefault(record["action_id"], []).append(record["event"])
+    wrong = {id: events for id, events in calls.items()
+             if events != ["call.intent", "call.outcome"]}
+    assert wrong == {}
+    wrong = {id: events for id, events in actions.items()
+             if events != ["action.accepted", "action.finished"]}
+    return wrong

@@ -1,6 +1,7 @@
 """Builds configurations, with keys that tollgate mints and secret files that are private."""
 import json
 import os
+import subprocess
 
 from kit.process import run_tollgate
 from kit.simulator import CLIENT_ID, CLIENT_SECRET
@@ -91,6 +92,17 @@ class Config:
         """A token issued elsewhere instead of the client credentials; returns the file."""
         self.account["credentials"] = {"access_token_file": "access_token"}
         return write_secret(self.folder / "access_token", token + "\n")
+
+    def sign_audit(self, **options):
+        """Checkpoints of the audit log, signed with a new key; returns the public key's file."""
+        private, public = self.folder / "audit.key", self.folder / "audit.pub"
+        write_secret(private, "")
+        for arguments in (["genpkey", "-algorithm", "ed25519", "-out", private],
+                          ["pkey", "-in", private, "-pubout", "-out", public]):
+            subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+        self.json["audit"] = {"signing_key_file": "audit.key", "checkpoint_file": "checkpoints.txt",
+                              **options}
+        return public
 
     def write(self):
         self.path.write_text(json.dumps(self.json, indent=1), encoding="utf-8")

@@ -54,11 +54,12 @@ class Gateway(Process):
     def headers(self, client="script", **more):
         return {"Authorization": "Bearer " + self.key(client), **more}
 
-    def request(self, method, path, client="script", headers=None, timeout=90, **how):
+    def request(self, method, path, client="script", headers=None, timeout=90, source=None,
+                **how):
         """One request on a connection of its own; client None: without a key."""
         all_headers = self.headers(client) if client else {}
         all_headers.update(headers or {})
-        with session(self.config.front_tls) as one:
+        with session(self.config.front_tls, source) as one:
             return one.request(method, self.url + path, headers=all_headers, timeout=timeout,
                                allow_redirects=False, **how)
 

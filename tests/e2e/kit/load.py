@@ -43,8 +43,8 @@ async def _read(reader):
         await reader.readexactly(int(headers.get("Content-Length", 0)))
 
 
-async def _connection(address, queue, answers, pace):
-    reader, writer = await asyncio.open_connection(*address)
+async def _connection(address, source, queue, answers, pace):
+    reader, writer = await asyncio.open_connection(*address, local_addr=source and (source, 0))
     try:
         while queue:
             place, data, at = queue.pop()
@@ -53,25 +53,30 @@ async def _connection(address, queue, answers, pace):
             sent = time.monotonic()
             writer.write(data)
             answers[place] = Answer(*await _read(reader), sent, time.monotonic())
+            if answers[place].headers.get("Connection") == "close":
+                writer.close()
+                reader, writer = await asyncio.open_connection(
+                    *address, local_addr=source and (source, 0))
     finally:
         writer.close()
 
 
-async def _blast(address, requests, connections, times):
+async def _blast(address, source, requests, connections, times):
     answers = [None] * len(requests)
     queue = [(place, data, times[place] if times else None)
              for place, data in enumerate(requests)]
     queue.reverse()
     start = time.monotonic()
-    await asyncio.gather(*[_connection(address, queue, answers, start)
+    await asyncio.gather(*[_connection(address, source, queue, answers, start)
                            for _ in range(min(connections, len(requests)))])
     return answers
 
 
-def blast(gateway, requests, connections=32, times=None):
+def blast(gateway, requests, connections=32, times=None, source=None):
     """Sends all (bytes, of request_bytes()) and returns their answers in the same order. times:
-    when each is sent, in seconds from now, ascending; each then needs a free connection."""
-    return asyncio.run(_blast(gateway.address, requests, connections, times))
+    when each is sent, in seconds from now, ascending; each then needs a free connection. source:
+    the address to send from."""
+    return asyncio.run(_blast(gateway.address, source, requests, connections, times))
 
 
 def submit_all(gateway, bodies, client="script", connections=32, headers=None):

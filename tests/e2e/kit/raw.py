@@ -22,8 +22,9 @@ class Response:
 
 
 class Connection:
-    def __init__(self, address, timeout_s=30):
-        self.socket = socket.create_connection(address, timeout_s)
+    def __init__(self, address, timeout_s=30, source=None):
+        """source: the address to send from."""
+        self.socket = socket.create_connection(address, timeout_s, source and (source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._input = b""
 
@@ -86,9 +87,9 @@ class Connection:
         return time.monotonic() - started
 
 
-def exchange(address, data):
+def exchange(address, data, source=None):
     """Sends, and gives the answer; the connection must be closed behind it."""
-    with Connection(address) as connection:
+    with Connection(address, source=source) as connection:
         connection.send(data)
         response = connection.read_response()
         connection.wait_closed()
