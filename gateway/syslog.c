@@ -51,6 +51,9 @@ static bool is_bad(struct record_piece piece)
 
 static int severity_of(const struct record *record)
 {
+    if (record->event.at == NULL) {
+        return SEVERITY_WARNING;
+    }
     for (size_t i = 0; i < ARRAY_LEN(warning_events); i++) {
         if (record_equals(record->event, warning_events[i])) {
             return SEVERITY_WARNING;
@@ -127,7 +130,6 @@ bool syslog_write(const struct syslog_origin *origin, const struct store_record 
     struct record fields = {0};
     const size_t start = to->len;
     const bool readable = record_read(record->bytes, record->len, &fields) == OK;
-    int severity = readable ? severity_of(&fields) : SEVERITY_WARNING;
     size_t header;
     size_t room;
     bool cut;
@@ -137,7 +139,7 @@ bool syslog_write(const struct syslog_origin *origin, const struct store_record 
         fields = (struct record){.time = record_member(whole, "time"),
                                  .event = record_member(whole, "event")};
     }
-    (void)!buffer_printf(to, "<%d>1 ", origin->facility * 8 + severity);
+    (void)!buffer_printf(to, "<%d>1 ", origin->facility * 8 + severity_of(&fields));
     add_word(to, fields.time, 32);
     (void)!buffer_printf(to, "%s %s %ld ", origin->host, origin->app_name, origin->pid);
     add_word(to, fields.event, MAX_EVENT);
