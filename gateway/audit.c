@@ -1,6 +1,7 @@
 /* Audit: see audit.h. */
 #include "gateway/audit.h"
 
+#include "common/clock.h"
 #include "common/json.h"
 #include "common/memory.h"
 
@@ -56,6 +57,11 @@ void audit_add(json_t *record, const char *name, json_t *value_take)
     if (value_take != NULL) {
         (void)json_object_set_new(record, name, value_take);
     }
+}
+
+json_t *audit_clock(int64_t boot_ms)
+{
+    return json_pack("{s:s, s:I}", "boot_id", clock_boot_id(), "ms", (json_int_t)boot_ms);
 }
 
 char *audit_end(json_t *record_take)

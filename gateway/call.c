@@ -158,8 +158,9 @@ static char *outcome_record(const struct call *call)
         audit_add(record, "upstream_status", json_integer(call->upstream_status));
     }
     audit_add(record, "detail",
-              json_pack("{s:o, s:b, s:s*}", "actions", ids, "nothing_sent", (int)call->nothing_sent,
-                        "text", call->detail));
+              json_pack("{s:o, s:b, s:s*, s:o*}", "actions", ids, "nothing_sent",
+                        (int)call->nothing_sent, "text", call->detail, "clock",
+                        call->nothing_sent ? NULL : audit_clock(call->counted_boot_ms)));
     metrics_add(METRIC_AUDIT_RECORDS, "call.outcome", NULL, 1);
     return audit_end(record);
 }
@@ -362,7 +363,8 @@ static char *intent_record(const struct call *call)
     audit_add_text(record, "action", action->type->name);
     audit_add(record, "devices", devices);
     audit_add(record, "params", action_params(action));
-    audit_add(record, "detail", json_pack("{s:o}", "actions", ids));
+    audit_add(record, "detail",
+              json_pack("{s:o, s:o}", "actions", ids, "clock", audit_clock(call->batch->taken_ms)));
     metrics_add(METRIC_AUDIT_RECORDS, "call.intent", NULL, 1);
     return audit_end(record);
 }

@@ -5,6 +5,7 @@
 #include "common/crypto.h"
 #include "common/file.h"
 #include "common/json.h"
+#include "common/signing_key.h"
 #include "upstream/upstream.h"
 
 #include <arpa/inet.h>
@@ -98,6 +99,17 @@ static void check_secret(const char *path, const char *pointer, struct problems 
         }
         secret_free(secret);
     }
+}
+
+static void check_signing_key(const char *path, struct problems *problems)
+{
+    struct signing_key *key = NULL;
+    struct error error;
+
+    if (path != NULL && signing_key_load(path, &key, &error) != OK) {
+        problems_add(problems, "/audit/signing_key_file", "%s", error.text);
+    }
+    signing_key_free(key);
 }
 
 static void check_readable(const char *path, const char *pointer, struct problems *problems)
@@ -307,6 +319,7 @@ static void check_whole(struct config *config, struct problems *problems)
         check_client(config, (struct client_config *)config->clients.items + i, problems);
     }
     check_key_ids(config, problems);
+    check_signing_key(config->audit.signing_key_file, problems);
 }
 
 static char *folder_of(const char *path)

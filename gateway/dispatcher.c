@@ -121,7 +121,7 @@ static void record_token(struct account *account, const char *event, const char 
     json_t *record = audit_begin(event, NULL);
 
     audit_add_text(record, "account", account->config->name);
-    audit_add_text(record, "detail", detail);
+    audit_add(record, "detail", json_pack("{s:s*}", "text", detail));
     store_write_add_record(write, audit_end(record));
     metrics_add(METRIC_AUDIT_RECORDS, event, NULL, 1);
     if (store_submit(account->dispatcher->store, write, NULL, NULL, NULL) != OK) {

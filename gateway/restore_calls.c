@@ -80,9 +80,9 @@ static void end_call(struct restoring *restoring, const struct store_grant *gran
     audit_add_text(record, "call_id", grant->call_id);
     audit_add_text(record, "account", grant->account);
     audit_add_text(record, "outcome", "unknown");
-    audit_add(
-        record, "detail",
-        json_pack("{s:O*, s:b, s:s}", "actions", actions, "nothing_sent", 0, "text", CRASH_DETAIL));
+    audit_add(record, "detail",
+              json_pack("{s:O*, s:b, s:s, s:o}", "actions", actions, "nothing_sent", 0, "text",
+                        CRASH_DETAIL, "clock", audit_clock(counted_boot_ms)));
     store_write_answer_grant(restoring->writes[0], grant->call_id, counted_boot_ms,
                              counted_wall_ms);
     store_write_add_record(restoring->writes[0], audit_end(record));

@@ -219,7 +219,7 @@ def test_checkpoints_go_to_the_command(site):
     shipped = site.folder / "shipped.txt"
     _, public_key, gateway = make(site, checkpoint_command=["tee", "-a", str(shipped), "$HOME; id"])
     gateway.post(exempt(1, "any-1"))
-    checkpoint_over(gateway, 8)
+    checkpoint_over(gateway, 7)
     wait_for("it to be shipped", lambda: shipped.exists() and shipped.read_text().count("tollgate/"))
     gateway.stop()
     note = read_note(shipped.read_text().split("\n\n")[0] + "\n\n" +
@@ -232,7 +232,7 @@ def test_a_command_that_fails_or_hangs_harms_nobody(site, command):
     _, _, gateway = make(site, checkpoint_command=command)
     for number in range(3):
         assert gateway.post(exempt(1, f"any-{number}")).status_code == 200
-        checkpoint_over(gateway, 4 * number + 5)
+        checkpoint_over(gateway, 4 * number + 7)
 
 
 def test_a_file_that_cannot_be_written_is_tried_again(site):
@@ -243,7 +243,7 @@ def test_a_file_that_cannot_be_written_is_tried_again(site):
     path.rename(site.folder / "kept.txt")
     path.mkdir()
     gateway.post(exempt(1, "any-1"))
-    size = checkpoint_over(gateway, 8).size
+    size = checkpoint_over(gateway, 7).size
     wait_for("a complaint", lambda: "could not be appended" in gateway.text)
     path.rmdir()
     wait_for("the file", lambda: path.exists() and
