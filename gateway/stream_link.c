@@ -28,8 +28,9 @@
 #define BUFFER_HIGH 262144 /* bytes that may wait in our buffer: no more are taken */
 #define BUFFER_LOW  65536  /* until there are only so many */
 #define CONNECT_MS  10000  /* for a look-up, a connection, and TLS's handshake, each */
-#define SILENCE_MS  120000 /* without a word from the other side's system: the connection is dead  \
-                            */
+#define SILENCE_MS                                                                                 \
+    120000 /* without a word from the other side's system: the connection is dead                  \
+            */
 
 #define TCP_MARGIN  (4U << 20) /* Linux lets a program leave about so much unread */
 #define UNIX_BUFFER (1 << 20)  /* asked for; the system gives what it allows */
