@@ -45,6 +45,13 @@ void outlet_take_turn(struct outlet *outlet)
     }
 }
 
+void outlet_wake(void *outlet)
+{
+    static const struct timeval now = {0};
+
+    (void)evtimer_add(((struct outlet *)outlet)->turn, &now);
+}
+
 /* ---- Saying what is wrong ---- */
 
 static void count_error(const struct outlet *outlet)
@@ -195,7 +202,7 @@ static void feed(struct outlet *outlet)
         outlet->stream->kind->flush(outlet->stream);
     }
     if (batch.count > 0 && !batch.full && outlet->next < size) {
-        event_active(outlet->turn, 0, 0);
+        outlet_wake(outlet);
     }
 }
 
@@ -308,6 +315,6 @@ static void come_to_an_end(struct outlet *outlet)
                stream->kind->settle(stream) >= streams->target) {
         outlet->finishing = true;
         stream->kind->finish(stream);
-        event_active(outlet->turn, 0, 0);
+        outlet_wake(outlet);
     }
 }

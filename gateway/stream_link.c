@@ -260,10 +260,10 @@ static void set_tcp_options(int fd)
 
 static void connect_tcp(struct stream_link *link, const struct addrinfo *list)
 {
-    size_t count = 0;
+    size_t count = 1;
     const struct addrinfo *chosen = list;
 
-    for (const struct addrinfo *at = list; at != NULL; at = at->ai_next) {
+    for (const struct addrinfo *at = list->ai_next; at != NULL; at = at->ai_next) {
         count++;
     }
     for (size_t i = link->attempt++ % count; i > 0; i--) {

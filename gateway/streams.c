@@ -142,23 +142,16 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
     outlet_take_turn(arg);
 }
 
-static void wake(void *arg)
-{
-    struct outlet *outlet = arg;
-
-    event_active(outlet->turn, 0, 0);
-}
-
 static void add_outlet(struct streams *streams, const struct stream_config *config)
 {
     static const struct stream_kind *const kinds[] = {&stream_kind_file, &stream_kind_syslog};
     struct outlet *outlet = &streams->outlets[streams->count++];
     const struct stream_setup setup = {
-        .config = config, .base = streams->base, .wake = wake, .arg = outlet};
+        .config = config, .base = streams->base, .wake = outlet_wake, .arg = outlet};
 
     outlet->streams = streams;
     outlet->config = config;
-    outlet->turn = event_new(streams->base, -1, 0, on_turn, outlet);
+    outlet->turn = evtimer_new(streams->base, on_turn, outlet);
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         if (strcmp(kinds[i]->type, config->type) == 0) {
             outlet->stream = kinds[i]->new (&setup);

@@ -55,6 +55,9 @@ struct streams {
 /* Has it do what there is to do: open, take records, fail, end. Never waits but for the disk. */
 void outlet_take_turn(struct outlet *outlet);
 
+/* It has its turn in the next round of the loop, after what waits there. A stream's wake(). */
+void outlet_wake(void *outlet);
+
 /* Sees how far it got, and whether it is well. */
 void outlet_settle(struct outlet *outlet);
 
