@@ -28,9 +28,8 @@
 #define BUFFER_HIGH 262144 /* bytes that may wait in our buffer: no more are taken */
 #define BUFFER_LOW  65536  /* until there are only so many */
 #define CONNECT_MS  10000  /* for a look-up, a connection, and TLS's handshake, each */
-#define SILENCE_MS                                                                                 \
-    120000 /* without a word from the other side's system: the connection is dead                  \
-            */
+#define ENDED_MS    500    /* to see how the other side ended a connection */
+#define SILENCE_MS  120000 /* without a word from the other system: the connection is dead */
 
 #define TCP_MARGIN  (4U << 20) /* Linux lets a program leave about so much unread */
 #define UNIX_BUFFER (1 << 20)  /* asked for; the system gives what it allows */
@@ -46,6 +45,8 @@ struct stream_link {
     struct stream_lookup *lookup;
     size_t attempt;
     int64_t deadline_ms; /* OPENING */
+    int64_t ended_ms;    /* OPEN: when the other side ended it; 0: it did not */
+    bool finishing;      /* we said that we send no more */
     int fd;              /* -1: none; the bufferevent's once there is one */
     struct event *ready; /* connecting: it is decided; datagrams: there is room */
     struct bufferevent *bev;
@@ -116,6 +117,40 @@ static bool tls_problem(struct stream_link *link, char *text, size_t size)
     return false;
 }
 
+static void become_ended(struct stream_link *link)
+{
+    (void)error_set(&link->why, ERR_UNAVAILABLE, "%s: the receiver closed the connection",
+                    link->config->address);
+    become(link, STREAM_ENDED);
+}
+
+/* A system that closes a connection with unread data says so, but its program may have said that it
+ * will send no more just before that, and only this has come yet. */
+static void on_ended(struct stream_link *link)
+{
+    (void)bufferevent_disable(link->bev, EV_READ | EV_WRITE);
+    if (link->finishing) {
+        become_ended(link);
+    } else {
+        link->ended_ms = clock_boot_ms();
+    }
+}
+
+static void check_ended(struct stream_link *link)
+{
+    int failure = 0;
+    socklen_t len = sizeof(failure);
+
+    if (link->ended_ms == 0 || clock_boot_ms() - link->ended_ms < ENDED_MS) {
+        return;
+    }
+    if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &failure, &len) != 0 || failure != 0) {
+        on_failed(link, "the receiver closed the connection", "it had not read everything");
+    } else {
+        become_ended(link);
+    }
+}
+
 static void on_event(struct bufferevent *bev, short what, void *arg)
 {
     struct stream_link *link = arg;
@@ -138,9 +173,7 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
     if (link->state == STREAM_OPENING) {
         on_failed(link, "TLS", ended ? "the receiver closed the connection" : reason);
     } else if (ended) {
-        (void)error_set(&link->why, ERR_UNAVAILABLE, "%s: the receiver closed the connection",
-                        link->config->address);
-        become(link, STREAM_ENDED);
+        on_ended(link);
     } else {
         on_failed(link, "the connection broke", reason);
     }
@@ -204,6 +237,8 @@ static void drop(struct stream_link *link)
     link->fd = -1;
     link->datagrams = false;
     link->full = false;
+    link->finishing = false;
+    link->ended_ms = 0;
     link->added = 0;
 }
 
@@ -354,6 +389,9 @@ void stream_link_check(struct stream_link *link)
 {
     const struct addrinfo *list = NULL;
 
+    if (link->state == STREAM_OPEN) {
+        check_ended(link);
+    }
     if (link->state != STREAM_OPENING) {
         return;
     }
@@ -441,6 +479,10 @@ void stream_link_finish(struct stream_link *link)
 {
     if (link->datagrams) {
         become(link, STREAM_ENDED);
+        return;
+    }
+    link->finishing = true;
+    if (link->ended_ms != 0) {
         return;
     }
     if (link->ssl != NULL) {

@@ -5,7 +5,7 @@ import signal
 import threading
 
 import pytest
-from kit import DEADLINE_S, run_tollgate, wait_for
+from kit import DEADLINE_S, SANITIZED, run_tollgate, wait_for
 from kit.receiver import DatagramReceiver, TcpReceiver, TlsReceiver, UnixReceiver
 
 BODY = {"types": "exempt", "ids": ["any-1"], "params": {"exempt_time": 24}}
@@ -263,7 +263,6 @@ def test_a_dead_receiver_gets_everything_later(site, receivers, kind):
     wait_sent(gateway, lambda: receiver.records)
     assert gateway.post(BODY).status_code == 200
     wait_sent(gateway, lambda: receiver.records)
-    receiver.drop_connections()
     receiver.stop()
     assert gateway.post(BODY).status_code == 200
     receiver.start()
@@ -311,8 +310,7 @@ def test_a_receiver_that_does_not_read(site, receivers, kind):
     comes back after it was killed with unread data."""
     receiver, options = syslog(site, receivers, kind)
     config = site.config(site.simulator())
-    config.json["teams"]["ops"]["rules"].insert(0, {"actions": ["exempt"], "max_exempt_hours": 24})
-    config.json["teams"]["ops"]["rules"][1:] = []
+    config.json["teams"]["ops"]["rules"] = [{"actions": ["exempt"], "max_exempt_hours": 24}]
     add_stream(config, "siem", **options)
     gateway = site.gateway(config)
     assert gateway.post(BODY).status_code == 200
@@ -321,15 +319,13 @@ def test_a_receiver_that_does_not_read(site, receivers, kind):
     write_many(gateway, 16)
     before = resident_kib(gateway)
     write_many(gateway, 16)
-    assert resident_kib(gateway) - before < 8 * 1024
+    assert SANITIZED or resident_kib(gateway) - before < 8 * 1024
     assert gateway.metric(LAG, stream="siem") > 50
     assert gateway.post(BODY).status_code == 200
     receiver.reading.set()
     wait_sent(gateway, lambda: receiver.records)
     receiver.reading.clear()
     write_many(gateway, 1)
-    receiver._stopping = True
-    receiver.drop_connections()
     receiver.stop()
     receiver.start()
     wait_sent(gateway, lambda: receiver.records)

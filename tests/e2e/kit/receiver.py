@@ -83,10 +83,11 @@ class Receiver:
             one.close()
 
     def stop(self):
+        """As if killed: unread data is lost."""
         self._stopping = True
-        self.reading.set()
         self.listener.close()
         self.drop_connections()
+        self.reading.set()
         for thread in self._threads:
             thread.join(5)
         self._sockets.clear()
