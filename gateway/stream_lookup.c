@@ -1,62 +1,105 @@
-/* Stream lookup: see stream_lookup.h. The C library asks the name servers on a thread of its own,
- * so names mean here what they mean to every other program of the machine. */
+/* Stream lookup: see stream_lookup.h. The C library may wait long for a name server, so it is asked
+ * on a thread of its own, which nobody waits for: who of the two comes last frees the lookup. */
 #include "gateway/stream_lookup.h"
 
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 struct stream_lookup {
-    struct gaicb request;
-    struct addrinfo hints;
     char *host;
     char *port;
-    int refused; /* why the request was not even taken */
+    pthread_mutex_t lock;
+    int owners; /* under lock, as are the others */
+    bool done;
+    int result;
+    struct addrinfo *list;
 };
+
+static void *run(void *arg);
+
+/* Asks; an IP address is not looked up anywhere. */
+static int ask(const struct stream_lookup *lookup, int flags, struct addrinfo **ret_list)
+{
+    const struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | flags};
+
+    return getaddrinfo(lookup->host, lookup->port, &hints, ret_list);
+}
 
 struct stream_lookup *stream_lookup_new(const char *host, const char *port)
 {
     struct stream_lookup *lookup = xcalloc(1, sizeof(*lookup));
-    struct gaicb *list[1];
+    pthread_t thread;
 
-    list[0] = &lookup->request;
     lookup->host = xstrdup(host);
     lookup->port = xstrdup(port);
-    lookup->hints = (struct addrinfo){
-        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    lookup->request = (struct gaicb){
-        .ar_name = lookup->host, .ar_service = lookup->port, .ar_request = &lookup->hints};
-    lookup->refused = getaddrinfo_a(GAI_NOWAIT, list, 1, NULL);
+    lookup->owners = 1;
+    (void)pthread_mutex_init(&lookup->lock, NULL);
+    if (ask(lookup, AI_NUMERICHOST, &lookup->list) == 0) {
+        lookup->done = true;
+        return lookup;
+    }
+    lookup->owners = 2;
+    if (pthread_create(&thread, NULL, run, lookup) == 0) {
+        (void)pthread_detach(thread);
+    } else {
+        lookup->owners = 1;
+        lookup->done = true;
+        lookup->result = EAI_MEMORY;
+    }
     return lookup;
 }
 
 enum err stream_lookup_result(struct stream_lookup *lookup, const struct addrinfo **ret_list,
                               struct error *error)
 {
-    int result = lookup->refused != 0 ? lookup->refused : gai_error(&lookup->request);
+    enum err err = ERR_UNAVAILABLE;
 
-    if (result == EAI_INPROGRESS) {
-        return ERR_UNAVAILABLE;
+    (void)pthread_mutex_lock(&lookup->lock);
+    if (lookup->done && lookup->result != 0) {
+        err = error_set(error, ERR_NOT_FOUND, "looking up %s: %s", lookup->host,
+                        gai_strerror(lookup->result));
+    } else if (lookup->done) {
+        err = OK;
+        *ret_list = lookup->list;
     }
-    if (result != 0 || lookup->request.ar_result == NULL) {
-        return error_set(error, ERR_NOT_FOUND, "looking up %s: %s", lookup->host,
-                         result != 0 ? gai_strerror(result) : "it has no address");
-    }
-    *ret_list = lookup->request.ar_result;
-    return OK;
+    (void)pthread_mutex_unlock(&lookup->lock);
+    return err;
 }
 
 void stream_lookup_free(struct stream_lookup *lookup)
 {
+    bool last;
+
     if (lookup == NULL) {
         return;
     }
-    if (lookup->refused == 0 && gai_error(&lookup->request) == EAI_INPROGRESS &&
-        gai_cancel(&lookup->request) == EAI_NOTCANCELED) {
-        return; /* the library still writes to it: the lesser evil is to let it have it */
+    (void)pthread_mutex_lock(&lookup->lock);
+    last = --lookup->owners == 0;
+    (void)pthread_mutex_unlock(&lookup->lock);
+    if (last) {
+        if (lookup->list != NULL) {
+            freeaddrinfo(lookup->list);
+        }
+        (void)pthread_mutex_destroy(&lookup->lock);
+        free(lookup->host);
+        free(lookup->port);
+        free(lookup);
     }
-    if (lookup->request.ar_result != NULL) {
-        freeaddrinfo(lookup->request.ar_result);
-    }
-    free(lookup->host);
-    free(lookup->port);
-    free(lookup);
+}
+
+static void *run(void *arg)
+{
+    struct stream_lookup *lookup = arg;
+    struct addrinfo *list = NULL;
+    int result = ask(lookup, 0, &list);
+
+    (void)pthread_mutex_lock(&lookup->lock);
+    lookup->list = list;
+    lookup->result = result;
+    lookup->done = true;
+    (void)pthread_mutex_unlock(&lookup->lock);
+    stream_lookup_free(lookup);
+    return NULL;
 }
