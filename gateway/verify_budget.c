@@ -100,6 +100,7 @@ static struct call_time time_of(const struct verify *verify, const struct record
 static bool is_free(const struct counted_call *call, const struct call_time *then,
                     int64_t window_ms)
 {
+    window_ms = window_ms < call->window_ms ? window_ms : call->window_ms;
     if (call->at.boot != 0 && call->at.boot == then->boot) {
         return call->at.ms + window_ms <= then->ms;
     }
@@ -176,7 +177,8 @@ static void add_counted(struct account_book *book, const struct counted_call *ca
             book->counted = xrealloc(book->counted, book->counted_capacity, sizeof(*book->counted));
         }
     }
-    book->counted[book->counted_count++] = *call;
+    book->counted[book->counted_count] = *call;
+    book->counted[book->counted_count++].window_ms = known.window_ms;
 }
 
 static void add_interval(struct verify *verify, struct account_book *book,

@@ -120,7 +120,8 @@ struct open_call {
 /* A call that was counted at that time at the latest. */
 struct counted_call {
     struct call_time at;
-    int64_t after_ms; /* the time since it was taken, if it is known; else 0 */
+    int64_t after_ms;  /* the time since it was taken, if it is known; else 0 */
+    int64_t window_ms; /* of the budget then: a longer one later does not hold it again */
 };
 
 /* One call on the wall clock, for comparing the logs of several nodes. */
