@@ -269,6 +269,21 @@ static void test_a_budget_that_changed(void **state)
     assert_first(verify(), 16, "over-budget"); /* the third is held */
 }
 
+/* What came free under the window of then is not held again by a longer one. */
+static void test_a_window_that_became_longer(void **state)
+{
+    (void)state;
+    work(0, 1);
+    work(0, 2);
+    (void)log_add(&made, "gw", 70000,
+                  "\"event\":\"config.loaded\",\"detail\":{\"accounts\":{\"main\":"
+                  "{\"requests\":2,\"window_s\":600}}}");
+    work(70000, 3);
+    work(70000, 4);
+    work(140000, 5);
+    assert_first(verify(), 16, "over-budget");
+}
+
 static void test_a_budget_that_is_not_in_the_log(void **state)
 {
     struct verify *verified = verify_new(1);
@@ -482,6 +497,7 @@ int main(void)
         TEST(test_a_call_counted_late),
         TEST(test_a_process_that_died),
         TEST(test_a_budget_that_changed),
+        TEST(test_a_window_that_became_longer),
         TEST(test_a_budget_that_is_not_in_the_log),
         TEST(test_records_without_clock),
         TEST(test_an_old_record_of_a_process_that_died),
