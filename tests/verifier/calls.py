@@ -179,12 +179,13 @@ class Calls:
             if call.budget is None:
                 continue
             requests, window_ms = call.budget
-            count = sum(group.held_at(call, window_ms) for group in groups
-                        if group.boot == call.taken.boot)
+            here = [group for group in groups if group.boot == call.taken.boot]
+            count = sum(group.held_at(call, window_ms) for group in here)
+            count += held.counted.boot not in [group.boot for group in here]  # itself
             settled = call.taken.boot and call.taken.ms >= window_ms + longest_ms
             count += sum(other.holds_on_wall(call, window_ms) for other in calls
                          if not settled or other.call.node != call.node)
-            if count > requests - (held.counted.boot != call.taken.boot):
+            if count > requests:
                 self.problem(call.node, call.seq, "over-budget",
                              f"{count} calls in {window_ms} ms, of {requests}")
 

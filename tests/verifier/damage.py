@@ -58,14 +58,25 @@ def change_byte(sqlite, random):
     before = as_bytes(row[column])
     at = random.randrange(len(before))
     byte = random.choice([value for value in range(256) if value != before[at]])
+    try:
+        return put_byte(sqlite, table, column, row, at, byte)
+    except sqlite3.IntegrityError:  # another row is there
+        return change_byte(sqlite, random)
+
+
+def put_nul(sqlite, random, table):
+    """A byte that is nothing, in the name of the node of a row."""
+    row = random.choice(rows_of(sqlite, table))
+    return put_byte(sqlite, table, "node", row, random.randrange(len(row["node"])), 0)
+
+
+def put_byte(sqlite, table, column, row, at, byte):
+    before = as_bytes(row[column])
     after = before[:at] + bytes([byte]) + before[at + 1:]
     value, slot = {bytes: (after, "?"), str: (after, "CAST(? AS TEXT)"),
                    int: (int.from_bytes(after, "big", signed=True), "?")}[type(row[column])]
-    try:
-        sqlite.execute(f"UPDATE {table} SET {column} = {slot} WHERE {key_of(table)}",
-                       (value, *key_values(table, row)))
-    except sqlite3.IntegrityError:  # another row is there
-        return change_byte(sqlite, random)
+    sqlite.execute(f"UPDATE {table} SET {column} = {slot} WHERE {key_of(table)}",
+                   (value, *key_values(table, row)))
     where = ", ".join(map(str, key_values(table, row)))
     return expect_changed(sqlite, table, column, row, value,
                           f"byte {at} of {table}.{column} of ({where}) became {byte}")

@@ -152,8 +152,8 @@ class Forge:
     def wall(self):
         return START_MS + self.wall_ms + self.now_ms
 
-    def clock(self):
-        return {"boot_id": self.boot, "ms": self.now_ms}
+    def clock(self, ahead_ms=0):
+        return {"boot_id": self.boot, "ms": self.now_ms + ahead_ms}
 
     def accept(self):
         action = self.id("act")
@@ -172,7 +172,7 @@ class Forge:
     def outcome(self, call, *actions, outcome="ok", nothing_sent=False, ahead_ms=0):
         detail = {"actions": list(actions), "nothing_sent": nothing_sent}
         if not nothing_sent:
-            detail["clock"] = {"boot_id": self.boot, "ms": self.now_ms + ahead_ms}
+            detail["clock"] = self.clock(ahead_ms)
         self.add("call.outcome", call_id=call, account="main", outcome=outcome,
                  upstream_status=200, detail=detail)
 

@@ -1,4 +1,5 @@
-"""The inner nodes that are stored of a tree: what they say of leaves that are not there any more."""
+"""The inner nodes that are stored of a tree, and what they say of leaves that are not there any
+more."""
 import merkle
 
 LEVEL_STEP = 8  # stored are levels 8, 16, 24, …; of what was pruned any others too, and leaves

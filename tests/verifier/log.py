@@ -146,7 +146,8 @@ class Log:
             self.check_roots()
 
     def is_here(self, record, seq):
-        return record.get("node") == self.name and record.get("seq") == seq
+        return record.get("node") == self.name and record.get("seq") == seq and \
+            type(record["seq"]) is int
 
     def check_stray(self, row, record):
         """A row that does not go on from the one before, and is not behind a gap either."""

@@ -255,6 +255,19 @@ def without_a_budget_there_is_none_to_hold(sqlite, key):
     return []
 
 
+@story
+def without_clocks_the_wall_clock_decides(sqlite, key):
+    log = node(sqlite, key, requests=2, window_s=60)
+    log.clock = lambda ahead_ms=0: None  # as version 0.1 wrote them
+    seqs = []
+    for at_ms in (0, 1000, 2000, 70000):
+        action = log.accept()
+        log.now_ms = at_ms
+        seqs.append(log.tree.size)
+        log.outcome(log.intend(action), action)
+    return [(NODE, seqs[2], "over-budget")]
+
+
 # ---- What is left of a log ----
 
 @story

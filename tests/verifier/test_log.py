@@ -62,6 +62,14 @@ def test_a_changed_byte(made, copy, number):
     assert_found(check(made, copy, saved=False), expected)
 
 
+@pytest.mark.parametrize("table", ["audit", "audit_tree", "audit_checkpoints"])
+def test_a_nul_in_a_name(made, copy, table):
+    sqlite = damage.open_copy(copy)
+    expected = damage.put_nul(sqlite, random.Random(SEED), table)
+    sqlite.close()
+    assert_found(check(made, copy, saved=False), expected)
+
+
 @pytest.mark.parametrize("number", range(5))
 @pytest.mark.parametrize("change", damage.ROW_DAMAGES, ids=lambda change: change.__name__)
 def test_a_damaged_row(made, copy, change, number):
