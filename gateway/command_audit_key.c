@@ -148,11 +148,10 @@ struct newest {
     struct error error;
 };
 
-static bool on_checkpoint(int64_t number, int64_t size, const char *note, size_t len, void *arg)
+static bool on_checkpoint(int64_t size, const char *note, size_t len, void *arg)
 {
     struct newest *newest = arg;
 
-    (void)number;
     (void)size;
     free(newest->note);
     newest->note = xstrndup(note != NULL ? note : "", note != NULL ? len : 0);

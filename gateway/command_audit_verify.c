@@ -197,9 +197,9 @@ static bool on_hash(int64_t level, int64_t number, const uint8_t *hash, size_t l
     return true;
 }
 
-static bool on_checkpoint(int64_t number, int64_t size, const char *note, size_t len, void *arg)
+static bool on_checkpoint(int64_t size, const char *note, size_t len, void *arg)
 {
-    verify_add_checkpoint(((struct verifying *)arg)->verify, number, size, note, len);
+    verify_add_checkpoint(((struct verifying *)arg)->verify, size, note, len);
     return true;
 }
 

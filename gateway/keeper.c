@@ -128,7 +128,7 @@ static void sign(struct keeper *keeper)
         return;
     }
     write = store_write_new();
-    store_write_add_checkpoint(write, clock_wall_ms(), on_sign, keeper);
+    store_write_add_checkpoint(write, on_sign, keeper);
     keeper->last = keeper->stopping;
     keeper->signing = true;
     if (store_submit(keeper->store, write, keeper->mailbox, on_signed, keeper) != OK) {

@@ -55,8 +55,7 @@ enum err verify_begin_node(struct verify *verify, const char *node, int64_t size
                            int64_t pruned_size, const char *pruned_note) MUST_CHECK;
 void verify_add_hash(struct verify *verify, int64_t level, int64_t number, const uint8_t *hash,
                      size_t len);
-void verify_add_checkpoint(struct verify *verify, int64_t number, int64_t size, const char *note,
-                           size_t len);
+void verify_add_checkpoint(struct verify *verify, int64_t size, const char *note, size_t len);
 void verify_add_record(struct verify *verify, const struct store_record *record);
 void verify_end_node(struct verify *verify);
 

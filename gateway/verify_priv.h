@@ -97,7 +97,6 @@ struct log {
     uint64_t proven[2];    /* the size of the last root that held: of all, and of saved ones */
     bool roots_off[2];     /* one did not hold, and so no later one can: stored, saved */
     uint64_t doubted_from; /* where the first altered interior node after the last root begins */
-    uint64_t last_row_size;
 };
 
 /* ---- verify_calls.c, verify_budget.c ---- */
@@ -200,8 +199,8 @@ void stored_check_pruned(struct verify *verify);
 void stored_check_end(struct verify *verify);
 
 /* verify_roots.c */
-void roots_read(struct verify *verify, enum root_kind kind, const char *file, int64_t number,
-                int64_t size, const char *note, size_t len);
+void roots_read(struct verify *verify, enum root_kind kind, const char *file, int64_t size,
+                const char *note, size_t len);
 void roots_begin(struct verify *verify);
 /* Compares those of the size that the tree has now. */
 void roots_check(struct verify *verify);

@@ -14,7 +14,7 @@ struct title {
     char text[160];
 };
 
-static struct title title_of(enum root_kind kind, const char *file, int64_t number, int64_t size)
+static struct title title_of(enum root_kind kind, const char *file, int64_t size)
 {
     struct title title;
     char name[100];
@@ -30,8 +30,8 @@ static struct title title_of(enum root_kind kind, const char *file, int64_t numb
         break;
     case ROOT_STORED:
     default:
-        (void)snprintf(title.text, sizeof(title.text),
-                       "the stored checkpoint %" PRId64 " of size %" PRId64, number, size);
+        (void)snprintf(title.text, sizeof(title.text), "the stored checkpoint of size %" PRId64,
+                       size);
         break;
     }
     return title;
@@ -109,11 +109,11 @@ static bool open_note(struct verify *verify, const struct title *title, int64_t 
     }
 }
 
-void roots_read(struct verify *verify, enum root_kind kind, const char *file, int64_t number,
-                int64_t size, const char *note, size_t len)
+void roots_read(struct verify *verify, enum root_kind kind, const char *file, int64_t size,
+                const char *note, size_t len)
 {
     struct log *log = &verify->log;
-    struct title title = title_of(kind, file, number, size);
+    struct title title = title_of(kind, file, size);
     struct root root = {.kind = kind, .file = file};
     struct checkpoint checkpoint;
     int64_t signed_size;
@@ -123,15 +123,9 @@ void roots_read(struct verify *verify, enum root_kind kind, const char *file, in
     }
     verify->nodes[log->node].checkpoints++;
     signed_size = (int64_t)checkpoint.size;
-    if (kind == ROOT_STORED) {
-        if (size != signed_size) {
-            VERIFY_FIND(verify, seq_of(signed_size), CHECKPOINT_MALFORMED,
-                        "%s: the signed size is %" PRId64, title.text, signed_size);
-        } else if (checkpoint.size < log->last_row_size) {
-            VERIFY_FIND(verify, seq_of(signed_size), CHECKPOINT_MALFORMED,
-                        "%s: it comes after one of size %" PRIu64, title.text, log->last_row_size);
-        }
-        log->last_row_size = checkpoint.size;
+    if (kind == ROOT_STORED && size != signed_size) {
+        VERIFY_FIND(verify, seq_of(signed_size), CHECKPOINT_MALFORMED,
+                    "%s: the signed size is %" PRId64, title.text, signed_size);
     } else if (kind == ROOT_PRUNED && signed_size < log->pruned) {
         VERIFY_FIND(verify, seq_of(signed_size), CHECKPOINT_MALFORMED,
                     "%s: but %" PRId64 " records were pruned", title.text, log->pruned);
@@ -141,10 +135,9 @@ void roots_read(struct verify *verify, enum root_kind kind, const char *file, in
     add_root(log, &root);
 }
 
-void verify_add_checkpoint(struct verify *verify, int64_t number, int64_t size, const char *note,
-                           size_t len)
+void verify_add_checkpoint(struct verify *verify, int64_t size, const char *note, size_t len)
 {
-    roots_read(verify, ROOT_STORED, NULL, number, size, note, len);
+    roots_read(verify, ROOT_STORED, NULL, size, note, len);
 }
 
 static int by_size(const void *left, const void *right)
@@ -174,7 +167,7 @@ static void find_mismatch(struct verify *verify, const struct root *root)
     if (saved) {
         VERIFY_FIND(verify, (int64_t)from, FORKED,
                     "%s was signed over other records: one from %" PRIu64 " on is not as it was",
-                    title_of(root->kind, root->file, 0, (int64_t)root->size).text, from);
+                    title_of(root->kind, root->file, (int64_t)root->size).text, from);
     } else {
         VERIFY_FIND(verify, (int64_t)from, ROOT_MISMATCH,
                     "a checkpoint of size %" PRIu64 " was signed over other records: one from "
@@ -228,8 +221,7 @@ void roots_begin(struct verify *verify)
 
     if (log->pruned > 0) {
         const char *note = log->pruned_note;
-        roots_read(verify, ROOT_PRUNED, NULL, 0, log->pruned, note,
-                   note != NULL ? strlen(note) : 0);
+        roots_read(verify, ROOT_PRUNED, NULL, log->pruned, note, note != NULL ? strlen(note) : 0);
     }
     for (size_t i = 0; i < verify->saved_count; i++) {
         struct saved_note *saved = &verify->saved[i];
@@ -237,7 +229,7 @@ void roots_begin(struct verify *verify)
         if (strcmp(saved->origin, origin) == 0 &&
             note_parse_checkpoint(saved->text, saved->len, &checkpoint, NULL) == OK) {
             saved->used = true;
-            roots_read(verify, ROOT_SAVED, saved->file, 0, (int64_t)checkpoint.size, saved->text,
+            roots_read(verify, ROOT_SAVED, saved->file, (int64_t)checkpoint.size, saved->text,
                        saved->len);
         }
     }
@@ -274,7 +266,7 @@ void roots_end(struct verify *verify)
 
     if (root != NULL && root->size > (uint64_t)log->next) {
         VERIFY_FIND(verify, log->next, TRUNCATED, "%s covers records that are not there",
-                    title_of(root->kind, root->file, 0, (int64_t)root->size).text);
+                    title_of(root->kind, root->file, (int64_t)root->size).text);
     } else if (log->stored.beyond) {
         VERIFY_FIND(verify, log->next, TRUNCATED,
                     "there are stored nodes of the tree for records that are not there");

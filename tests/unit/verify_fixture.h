@@ -27,7 +27,6 @@ struct log_hash {
 
 struct log_note {
     char node[32];
-    int64_t number;
     int64_t size;
     char *text;
     size_t len;

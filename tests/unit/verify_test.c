@@ -619,7 +619,7 @@ static void test_garbage(void **state)
             if (i < 10) {
                 verify_add_hash(verify, rand_r(&seed) % 70 - 3, rand_r(&seed) % 5 - 1,
                                 i % 2 == 0 ? hash : NULL, i % 2 == 0 ? 32 : 0);
-                verify_add_checkpoint(verify, i, -i, i % 2 == 0 ? "no\n" : NULL, 3);
+                verify_add_checkpoint(verify, -i, i % 2 == 0 ? "no\n" : NULL, 3);
             } else {
                 verify_add_record(verify, &record);
             }

@@ -12,8 +12,7 @@ import kept
 import merkle
 from problem import name_text
 
-# Every field that is evidence. When a checkpoint was made is told for convenience only: neither
-# the note nor anything that is signed holds it.
+# Every field of the log. The index is for searching only: it says nothing that the records do not.
 FIELDS = {
     "audit": ("node", "seq", "record", "leaf"),
     "audit_tree": ("node", "level", "number", "hash"),
@@ -89,7 +88,7 @@ def rows_of(sqlite, table):
 
 
 KEYS = {"audit": ("node", "seq"), "audit_tree": ("node", "level", "number"),
-        "audit_checkpoints": ("number",)}
+        "audit_checkpoints": ("node", "size")}
 
 
 def key_of(table):
@@ -225,10 +224,10 @@ def delete_node(sqlite, random):
 def swap_notes(sqlite, random):
     """Two checkpoints, whole rows, in each other's place."""
     one, two = sorted(random.sample(rows_of(sqlite, "audit_checkpoints"), 2),
-                      key=lambda row: row["number"])
+                      key=lambda row: row["size"])
     for to, row in ((one, two), (two, one)):
-        sqlite.execute("UPDATE audit_checkpoints SET note = ? WHERE number = ?",
-                       (row["note"], to["number"]))
+        sqlite.execute("UPDATE audit_checkpoints SET note = ? WHERE node = ? AND size = ?",
+                       (row["note"], to["node"], to["size"]))
     return Expected(f"notes of {one['size']} and {two['size']} swapped",
                     {(row["node"], row["size"]) for row in (one, two)},
                     {"checkpoint-malformed"})
@@ -296,8 +295,8 @@ def make_tree_anew(sqlite, node, sign):
         for row in checkpoints:
             if row["size"] == tree.size:
                 row["note"] = sign("tollgate/" + node, text_at(row["note"], tree))
-                sqlite.execute("INSERT INTO audit_checkpoints (number, node, size, time_ms, note)"
-                               " VALUES (:number, :node, :size, :time_ms, :note)", row)
+                sqlite.execute("INSERT INTO audit_checkpoints (node, size, note)"
+                               " VALUES (:node, :size, :note)", row)
 
 
 def text_at(note, tree):

@@ -20,8 +20,8 @@ CREATE TABLE audit_tree (
   node TEXT NOT NULL, level INTEGER NOT NULL, number INTEGER NOT NULL, hash BLOB NOT NULL,
   PRIMARY KEY (node, level, number)) STRICT, WITHOUT ROWID;
 CREATE TABLE audit_checkpoints (
-  number INTEGER PRIMARY KEY, node TEXT NOT NULL, size INTEGER NOT NULL,
-  time_ms INTEGER NOT NULL, note TEXT NOT NULL) STRICT;
+  node TEXT NOT NULL, size INTEGER NOT NULL, note TEXT NOT NULL,
+  PRIMARY KEY (node, size)) STRICT, WITHOUT ROWID;
 CREATE TABLE audit_segments (
   number INTEGER PRIMARY KEY, node TEXT NOT NULL, segment INTEGER NOT NULL,
   first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL, keys BLOB NOT NULL,
@@ -113,8 +113,8 @@ class Forge:
         origin = "tollgate/" + self.node
         note = (sign or self.key.sign)(origin, checkpoint_text(origin, self.tree))
         self.sqlite.execute(
-            "INSERT INTO audit_checkpoints (node, size, time_ms, note) VALUES (?, ?, ?, ?)",
-            (self.node, self.tree.size, self.wall(), note))
+            "INSERT OR REPLACE INTO audit_checkpoints (node, size, note) VALUES (?, ?, ?)",
+            (self.node, self.tree.size, note))
         self.notes.append(note)
         self.sizes.append(self.tree.size)
         return note

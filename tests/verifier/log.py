@@ -68,16 +68,12 @@ class Log:
     # ---- Checkpoints ----
 
     def read_checkpoints(self):
-        before = 0
         for row in self.store.checkpoints(self.node):
-            name = f"checkpoint {row.number}"
+            name = f"the checkpoint of size {row.size}"
             checkpoint = self.read_note(row.note, "root-mismatch", name, row.size)
-            if checkpoint is None:
-                continue
-            if checkpoint.size != row.size or checkpoint.size < before:
+            if checkpoint is not None and checkpoint.size != row.size:
                 self.problem(checkpoint.size, "checkpoint-malformed",
-                             f"{name} is stored as one of size {row.size}, after {before}")
-            before = max(before, checkpoint.size)
+                             f"{name} is signed as one of size {checkpoint.size}")
         if self.pruned_note is not None:
             checkpoint = self.read_note(self.pruned_note, "root-mismatch",
                                         "the checkpoint of what was pruned", self.first)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 COLUMNS = {
     "audit": ("node", "seq", "record", "leaf"),
     "audit_tree": ("node", "level", "number", "hash"),
-    "audit_checkpoints": ("number", "node", "size", "time_ms", "note"),
+    "audit_checkpoints": ("node", "size", "note"),
     "audit_pruned": ("node", "size", "note"),
 }
 
@@ -23,7 +23,6 @@ class Row(NamedTuple):
 
 
 class CheckpointRow(NamedTuple):
-    number: int
     size: int
     note: bytes
 
@@ -64,10 +63,10 @@ class Store:
             "SELECT level, number, hash FROM audit_tree WHERE node = CAST(? AS TEXT)", node)}
 
     def checkpoints(self, node):
-        """In the order in which they were made."""
+        """By the size of their rows."""
         return list(map(CheckpointRow._make, self._select(
-            "SELECT number, size, note FROM audit_checkpoints WHERE node = CAST(? AS TEXT)"
-            " ORDER BY number", node)))
+            "SELECT size, note FROM audit_checkpoints WHERE node = CAST(? AS TEXT)"
+            " ORDER BY size", node)))
 
     def pruned(self, node):
         """(size, note): records below size were dropped, under that checkpoint."""
