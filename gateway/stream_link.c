@@ -98,21 +98,21 @@ static void on_read(struct bufferevent *bev, void *arg)
     (void)evbuffer_drain(input, evbuffer_get_length(input));
 }
 
-/* Why TLS ended. True: the other side just closed the connection, which few do in TLS's own way. */
+/* Why TLS ended. Few say goodbye in TLS's own way. One who does not may have been cut off, unless
+ * we said that all is sent: then true. */
 static bool tls_problem(struct stream_link *link, char *text, size_t size)
 {
     unsigned long problem = bufferevent_get_openssl_error(link->bev);
     long verified = SSL_get_verify_result(link->ssl);
 
     if (ERR_GET_REASON(problem) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
-        return true;
+        (void)snprintf(text, size, "the receiver closed it without a word");
+        return link->finishing;
     }
     if (verified != X509_V_OK) {
         (void)snprintf(text, size, "%s", X509_verify_cert_error_string(verified));
-    } else if (problem != 0) {
+    } else if (ERR_GET_LIB(problem) != 0) {
         ERR_error_string_n(problem, text, size);
-    } else {
-        (void)snprintf(text, size, "%s", strerror(EVUTIL_SOCKET_ERROR()));
     }
     return false;
 }
@@ -171,7 +171,7 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
         ended = tls_problem(link, reason, sizeof(reason));
     }
     if (link->state == STREAM_OPENING) {
-        on_failed(link, "TLS", ended ? "the receiver closed the connection" : reason);
+        on_failed(link, "TLS", ended ? "the receiver closed it" : reason);
     } else if (ended) {
         on_ended(link);
     } else {
@@ -421,8 +421,11 @@ bool stream_link_datagrams(const struct stream_link *link, size_t *ret_max)
 
 bool stream_link_has_room(const struct stream_link *link)
 {
-    return link->datagrams ? !link->full
-                           : evbuffer_get_length(bufferevent_get_output(link->bev)) < BUFFER_HIGH;
+    if (link->datagrams) {
+        return !link->full;
+    }
+    return link->ended_ms == 0 &&
+           evbuffer_get_length(bufferevent_get_output(link->bev)) < BUFFER_HIGH;
 }
 
 static bool send_datagram(struct stream_link *link, const char *body, size_t len)
