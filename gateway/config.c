@@ -307,6 +307,7 @@ static void check_listen(const struct config *config, struct problems *problems)
 static void check_whole(struct config *config, struct problems *problems)
 {
     check_listen(config, problems);
+    config_check_streams(config, problems);
     for (size_t i = 0; i < config->accounts.count; i++) {
         check_account(config_account(config, i), problems);
     }

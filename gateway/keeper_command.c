@@ -47,6 +47,10 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
     if (ended == keeper->command) {
         report(status);
         keeper->command = 0;
+        if (keeper->unshipped) {
+            keeper_command_start(keeper);
+        }
+        keeper_end(keeper);
         return;
     }
     if (clock_boot_ms() > keeper->command_until_ms) {
@@ -101,6 +105,7 @@ void keeper_command_start(struct keeper *keeper)
     int ends[2];
     int failed;
 
+    keeper->unshipped = keeper->command != 0;
     if (keeper->config->audit.checkpoint_command.count == 0 || keeper->command != 0) {
         return;
     }
@@ -128,8 +133,13 @@ void keeper_command_init(struct keeper *keeper)
     assert(keeper->command_timer != NULL);
 }
 
-/* The last one goes on by itself: it has its note. */
+/* One that still runs had its time. */
 void keeper_command_done(struct keeper *keeper)
 {
+    if (keeper->command != 0) {
+        log_warning("the checkpoint command was killed: it took too long at the end", "");
+        (void)kill(keeper->command, SIGKILL);
+        (void)waitpid(keeper->command, NULL, 0);
+    }
     event_free(keeper->command_timer);
 }

@@ -10,6 +10,7 @@
 #include "gateway/keeper.h"
 #include "gateway/listener.h"
 #include "gateway/metrics.h"
+#include "gateway/streams.h"
 #include "gateway/version.h"
 #include "gateway/worker.h"
 
@@ -29,6 +30,7 @@ struct server {
     struct event_base *base;
     struct admin *admin;
     struct keeper *keeper;
+    struct streams *streams;
     struct worker **workers;
     size_t worker_count;
     int *fds; /* worker_count for each listen address */
@@ -245,6 +247,7 @@ static enum err start(struct server *server, struct error *error)
     server->gateway.refusals = refusals_new(server->base, config, store);
     record_event(server, "node.started", json_pack("{s:s}", "version", TOLLGATE_VERSION));
     record_event(server, "config.loaded", config_detail(server));
+    server->streams = streams_start(config, store, server->base);
     err = dispatcher_new(config, store, &dispatcher, error);
     server->gateway.dispatcher = dispatcher;
     if (err == OK) {
@@ -297,6 +300,7 @@ static void stop(struct server *server)
         refusals_end(server->gateway.refusals);
         record_event(server, "node.stopped", NULL);
         keeper_stop(server->keeper);
+        streams_stop(server->streams);
         store_stop(server->gateway.store);
     }
     flush_mail(server);

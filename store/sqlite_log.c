@@ -104,8 +104,7 @@ static enum err add_checkpoint(struct store_db *db, const struct store_op *op, s
     note = op->checkpoint.sign(db->node, state->next_seq, root, op->checkpoint.arg);
     sqlite_bind_text(statement, 1, db->node);
     sqlite_bind_int(statement, 2, state->next_seq);
-    sqlite_bind_int(statement, 3, op->checkpoint.time_ms);
-    sqlite_bind_text(statement, 4, note);
+    sqlite_bind_text(statement, 3, note);
     return sqlite_run(db, SQL_ADD_CHECKPOINT, "write", error);
 }
 
@@ -150,16 +149,14 @@ struct sizes {
     int64_t *list;
     size_t count;
     size_t capacity;
-    int64_t last_number;
 };
 
-static bool on_checkpoint(int64_t number, int64_t size, const char *note, size_t len, void *arg)
+static bool on_checkpoint(int64_t size, const char *note, size_t len, void *arg)
 {
     struct sizes *sizes = arg;
 
     (void)note;
     (void)len;
-    sizes->last_number = number;
     if (size > sizes->from && size < sizes->to && size % STORE_BLOCK_RECORDS != 0) {
         if (sizes->count == sizes->capacity) {
             sizes->capacity = sizes->capacity > 0 ? 2 * sizes->capacity : 64;
@@ -196,7 +193,7 @@ static enum err keep_paths(struct store_db *db, int64_t from, int64_t to, struct
 {
     struct sizes sizes = {.from = from, .to = to};
     enum err err =
-        sqlite_log_reader.checkpoints(db, db->node, 0, INT64_MAX, on_checkpoint, &sizes, error);
+        sqlite_log_reader.checkpoints(db, db->node, from, INT64_MAX, on_checkpoint, &sizes, error);
 
     for (size_t i = 0; err == OK && i < sizes.count; i++) {
         err = keep_path(db, sizes.list[i], error);

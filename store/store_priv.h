@@ -74,7 +74,6 @@ struct store_op {
             size_t len;
         } record;
         struct {
-            int64_t time_ms;
             store_sign_cb sign;
             void *arg;
         } checkpoint;
@@ -229,10 +228,9 @@ struct log_reader {
                        bool (*each)(int64_t level, int64_t number, const uint8_t *hash, size_t len,
                                     void *arg),
                        void *arg, struct error *error) MUST_CHECK;
-    /* At most max checkpoints after that number. */
+    /* At most max checkpoints over more than `after` records, by size. */
     enum err (*checkpoints)(struct store_db *db, const char *node, int64_t after, int64_t max,
-                            bool (*each)(int64_t number, int64_t size, const char *note, size_t len,
-                                         void *arg),
+                            bool (*each)(int64_t size, const char *note, size_t len, void *arg),
                             void *arg, struct error *error) MUST_CHECK;
     /* ERR_NOT_FOUND: there is none. */
     enum err (*last_checkpoint)(struct store_db *db, const char *node, struct arena *arena,
