@@ -176,7 +176,7 @@ struct segment_builder;
 /* Feeds all records of a segment, in order, then gives the segment. Records that cannot be read
  * have no keys. */
 struct segment_builder *segment_builder_new(int64_t number);
-void segment_builder_add(struct segment_builder *builder, const struct store_record *record);
+void segment_builder_add(struct segment_builder *builder, const struct store_record *stored);
 struct segment *segment_builder_end(struct segment_builder *builder_take);
 void segment_free(struct segment *segment);
 
