@@ -30,6 +30,7 @@ struct finder {
     void (*each)(const struct store_record *record, void *arg);
     void *arg;
     const char *node;
+    int64_t last_segment; /* indexed; -1: none */
     int64_t looked;
     int found;
     size_t found_bytes;
@@ -184,14 +185,16 @@ static bool has_key(const struct record *record, const struct query_key *key)
     return piece.at != NULL && record_equals(piece, key->text);
 }
 
+static bool is_timed(const struct finder *finder)
+{
+    return finder->query.from_ms != 0 || finder->query.to_ms != INT64_MAX;
+}
+
 static bool in_time(const struct finder *finder, struct record_piece time)
 {
     char text[CLOCK_TEXT_SIZE];
     int64_t ms;
 
-    if (finder->query.from_ms == 0 && finder->query.to_ms == INT64_MAX) {
-        return true;
-    }
     if (time.len >= sizeof(text)) {
         return false;
     }
@@ -215,7 +218,7 @@ static bool fits(const struct finder *finder, const struct store_record *stored)
             return false;
         }
     }
-    return in_time(finder, record.time);
+    return !is_timed(finder) || in_time(finder, record.time);
 }
 
 static bool is_full(const struct finder *finder)
@@ -262,22 +265,21 @@ static enum err look_through(struct finder *finder, int64_t from, int64_t to)
     return err;
 }
 
-/* Marks the places of a segment that have all keys. Returns how many keys were counted. */
-static enum err mark_places(struct finder *finder, int64_t segment, uint8_t *counts)
+/* Marks the places of a segment that have all keys; *ret_none: there are none. */
+static enum err mark_places(struct finder *finder, int64_t segment, uint8_t *counts, bool *ret_none)
 {
     struct arena arena = {0};
     enum err err = OK;
 
-    for (size_t i = 0; err == OK && i < finder->key_count; i++) {
+    *ret_none = false;
+    for (size_t i = 0; err == OK && !*ret_none && i < finder->key_count; i++) {
         const struct query_key *key = &finder->keys[i];
         const uint8_t *data = NULL;
         size_t len = 0;
         err = finder->log->keys(finder->db, finder->node, segment,
                                 segment_bucket(key->kind, key->text), &arena, &data, &len,
                                 finder->error);
-        if (err == OK) {
-            segment_mark(data, len, key->kind, key->text, counts);
-        }
+        *ret_none = err == OK && segment_mark(data, len, key->kind, key->text, counts) == 0;
     }
     arena_done(&arena);
     return err;
@@ -301,33 +303,49 @@ static enum err look_at_places(struct finder *finder, int64_t start, int64_t fro
     return err;
 }
 
-/* The part from <= seq < to of a segment. */
-static enum err look_into(struct finder *finder, int64_t segment, int64_t from, int64_t to)
+/* Whether nothing of a segment is of the time that is asked for. */
+static enum err is_out_of_time(struct finder *finder, int64_t segment, bool *ret_out)
 {
-    uint8_t counts[STORE_SEGMENT_RECORDS] = {0};
     int64_t first_ms = INT64_MIN;
     int64_t last_ms = INT64_MAX;
     enum err err =
         finder->log->segment(finder->db, finder->node, segment, &first_ms, &last_ms, finder->error);
 
-    if (err == ERR_NOT_FOUND) {
+    *ret_out = err == OK && (last_ms < finder->query.from_ms || first_ms >= finder->query.to_ms);
+    return err == ERR_NOT_FOUND ? OK : err;
+}
+
+/* The part from <= seq < to of a segment that is indexed. */
+static enum err look_into_index(struct finder *finder, int64_t segment, int64_t from, int64_t to)
+{
+    uint8_t counts[STORE_SEGMENT_RECORDS] = {0};
+    bool none = false;
+    enum err err = OK;
+
+    finder->looked++;
+    if (is_timed(finder)) {
+        err = is_out_of_time(finder, segment, &none);
+    }
+    if (err == OK && !none && finder->key_count == 0) {
         return look_through(finder, from, to);
     }
-    if (err == OK && (last_ms < finder->query.from_ms || first_ms >= finder->query.to_ms)) {
-        finder->looked++;
-    } else if (err == OK && finder->key_count == 0) {
-        return look_through(finder, from, to);
-    } else if (err == OK) {
+    if (err == OK && !none) {
         finder->looked += SEGMENT_COST;
-        err = mark_places(finder, segment, counts);
-        if (err == OK) {
-            err = look_at_places(finder, segment * STORE_SEGMENT_RECORDS, from, to, counts);
-        }
+        err = mark_places(finder, segment, counts, &none);
+    }
+    if (err == OK && !none) {
+        err = look_at_places(finder, segment * STORE_SEGMENT_RECORDS, from, to, counts);
     }
     if (!is_full(finder)) { /* all of it is done */
         finder->last = finder->query.oldest_first ? to - 1 : from;
     }
     return err;
+}
+
+static enum err look_into(struct finder *finder, int64_t segment, int64_t from, int64_t to)
+{
+    return segment <= finder->last_segment ? look_into_index(finder, segment, from, to)
+                                           : look_through(finder, from, to);
 }
 
 static int64_t min64(int64_t a, int64_t b)
@@ -379,8 +397,12 @@ static enum err range_of(struct finder *finder, int64_t *ret_from, int64_t *ret_
 {
     int64_t size = 0;
     const char *note;
-    enum err err = finder->log->end(finder->db, finder->node, ret_to, finder->error);
+    enum err err =
+        finder->log->last_segment(finder->db, finder->node, &finder->last_segment, finder->error);
 
+    if (err == OK) { /* after that: a segment may become full meanwhile */
+        err = finder->log->end(finder->db, finder->node, ret_to, finder->error);
+    }
     if (err == OK) {
         err = finder->log->pruned(finder->db, finder->node, &finder->arena, &size, &note,
                                   finder->error);

@@ -250,8 +250,8 @@ void segment_free(struct segment *segment)
 
 /* ---- Looking up ---- */
 
-void segment_mark(const uint8_t *data, size_t len, enum key_kind kind, const char *text,
-                  uint8_t *counts)
+size_t segment_mark(const uint8_t *data, size_t len, enum key_kind kind, const char *text,
+                    uint8_t *counts)
 {
     uint64_t hash = hash_of(kind, text, strlen(text));
     uint64_t hashes = len >= 4 ? get(data, 4) : 0;
@@ -259,9 +259,10 @@ void segment_mark(const uint8_t *data, size_t len, enum key_kind kind, const cha
     uint64_t high = hashes;
     uint64_t first;
     uint64_t end;
+    size_t marked = 0;
 
     if (hashes == 0 || hashes > (len - 4) / TABLE_ENTRY) {
-        return;
+        return 0;
     }
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
@@ -272,7 +273,7 @@ void segment_mark(const uint8_t *data, size_t len, enum key_kind kind, const cha
         }
     }
     if (low == hashes || get(data + 4 + low * TABLE_ENTRY, 8) != hash) {
-        return;
+        return 0;
     }
     first = get(data + 4 + low * TABLE_ENTRY + 8, 4);
     end = low + 1 < hashes ? get(data + 4 + (low + 1) * TABLE_ENTRY + 8, 4)
@@ -281,6 +282,8 @@ void segment_mark(const uint8_t *data, size_t len, enum key_kind kind, const cha
         uint64_t place = get(data + 4 + hashes * TABLE_ENTRY + 2 * i, 2);
         if (place < STORE_SEGMENT_RECORDS) {
             counts[place]++;
+            marked++;
         }
     }
+    return marked;
 }

@@ -183,10 +183,10 @@ void segment_free(struct segment *segment);
 
 size_t segment_bucket(enum key_kind kind, const char *text);
 
-/* Marks (adds 1) in counts, of STORE_SEGMENT_RECORDS, the places of a key in its bucket. A bucket
- * that makes no sense has no keys. */
-void segment_mark(const uint8_t *data, size_t len, enum key_kind kind, const char *text,
-                  uint8_t *counts);
+/* Marks (adds 1) in counts, of STORE_SEGMENT_RECORDS, the places of a key in its bucket, and
+ * returns how many they are. A bucket that makes no sense has no keys. */
+size_t segment_mark(const uint8_t *data, size_t len, enum key_kind kind, const char *text,
+                    uint8_t *counts);
 
 /* ---- Backends ---- */
 

@@ -399,6 +399,9 @@ def test_what_an_older_gateway_did_not_write_is_unknown(site):
     gateway.stop()
     with store(gateway) as db:
         db.execute("ALTER TABLE actions DROP COLUMN progress")
+        db.execute("ALTER TABLE audit DROP COLUMN leaf")
+        for table in ("tree", "checkpoints", "segments", "keys", "pruned", "streams"):
+            db.execute(f"DROP TABLE audit_{table}")
         db.execute("PRAGMA user_version = 2")
     gateway.start()
     action = gateway.action(id)
