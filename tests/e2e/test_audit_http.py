@@ -107,7 +107,8 @@ def test_pages_follow_one_another(site, order):
 
 @pytest.mark.parametrize("query", ["?user=x", "?limit=0", "?limit=1001", "?limit=x", "?from=soon",
                                    "?order=up", "?cursor=1", "?cursor=x:y", "?team=a&team=b",
-                                   "?device=", "?cursor=-1:gw-test"])
+                                   "?device=", "?cursor=-1:gw-test", "?team=%00",
+                                   "?device=any-1%00x"])
 def test_what_is_not_understood_finds_nothing(site, query):
     _, _, gateway = make(site)
     assert_problem(gateway.get(AUDIT + query, client="siem"), 400, "malformed-request")
