@@ -30,20 +30,29 @@ static enum err end_one(struct store_db *db, sqlite3_stmt *statement, int rc, st
     return err == OK && rc == SQLITE_DONE ? error_set(error, ERR_NOT_FOUND, "there is none") : err;
 }
 
+/* Names are never empty, nor do they hold a NUL: those that somebody put there are seen too. */
 static enum err next_node(struct store_db *db, const char *after, struct arena *arena,
                           const char **ret_node, struct error *error)
 {
-    sqlite3_stmt *statement = start(db, SQL_NEXT_NODE, after);
+    sqlite3_stmt *statement =
+        after != NULL ? start(db, SQL_NEXT_NODE, after) : db->statements[SQL_FIRST_NODE];
     int rc = sqlite3_step(statement);
     const char *node = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : NULL;
+    bool cut = node != NULL && strlen(node) != (size_t)sqlite3_column_bytes(statement, 0);
+    enum err err;
 
     if (rc == SQLITE_ROW && node == NULL) {
         rc = SQLITE_DONE;
     }
-    if (node != NULL) {
+    if (node != NULL && !cut) {
         *ret_node = arena_text(arena, node);
     }
-    return end_one(db, statement, rc, error);
+    err = end_one(db, statement, rc, error);
+    return cut ? error_set(error, ERR_IO,
+                           "%s: a node of the audit log has a NUL in its name: it "
+                           "was tampered with",
+                           db->path)
+               : err;
 }
 
 static enum err records(struct store_db *db, const char *node, int64_t from, int64_t to, bool back,

@@ -147,6 +147,10 @@ const char *const sqlite_sql[SQL_COUNT] = {
     [SQL_LOAD_GRANTS] = "SELECT call_id, account, boot_id, taken_boot_ms, taken_wall_ms,"
                         " answered_boot_ms, answered_wall_ms, detail FROM grants"
                         " WHERE account = ?1 ORDER BY number",
+    [SQL_FIRST_NODE] = "SELECT min(node) FROM (SELECT min(node) AS node FROM audit"
+                       " UNION ALL SELECT min(node) FROM audit_tree"
+                       " UNION ALL SELECT min(node) FROM audit_checkpoints"
+                       " UNION ALL SELECT min(node) FROM audit_pruned)",
     [SQL_NEXT_NODE] = "SELECT min(node) FROM (SELECT min(node) AS node FROM audit WHERE node > ?1"
                       " UNION ALL SELECT min(node) FROM audit_tree WHERE node > ?1"
                       " UNION ALL SELECT min(node) FROM audit_checkpoints WHERE node > ?1"
