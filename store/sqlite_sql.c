@@ -118,9 +118,11 @@ const char *const sqlite_sql[SQL_COUNT] = {
                      " VALUES (?1, ?2, ?3, ?4)",
     [SQL_ADD_CHECKPOINT] = "INSERT INTO audit_checkpoints (node, size, time_ms, note)"
                            " VALUES (?1, ?2, ?3, ?4)",
-    [SQL_ADD_SEGMENT] = "INSERT INTO audit_segments (node, segment, first_ms, last_ms)"
+    /* Over what is there: of an index, half may be lost. */
+    [SQL_ADD_SEGMENT] = "INSERT OR REPLACE INTO audit_segments (node, segment, first_ms, last_ms)"
                         " VALUES (?1, ?2, ?3, ?4)",
-    [SQL_ADD_KEYS] = "INSERT INTO audit_keys (node, segment, bucket, keys) VALUES (?1, ?2, ?3, ?4)",
+    [SQL_ADD_KEYS] = "INSERT OR REPLACE INTO audit_keys (node, segment, bucket, keys)"
+                     " VALUES (?1, ?2, ?3, ?4)",
     [SQL_SET_STREAM] = "INSERT INTO audit_streams (name, node, seq) VALUES (?1, ?2, ?3)"
                        " ON CONFLICT (name, node) DO UPDATE SET seq = ?3",
     [SQL_SET_PRUNED] = "INSERT INTO audit_pruned (node, size, note) VALUES (?1, ?2, ?3)"
