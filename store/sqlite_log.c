@@ -234,6 +234,7 @@ static enum err prune(struct store_db *db, const struct store_op *op, bool *ret_
     }
     if (err == OK) {
         err = keep_paths(db, before, size, error);
+        *ret_own = err == ERR_NOT_FOUND; /* somebody took records away: others go on */
     }
     if (err == OK) {
         sqlite_bind_text(db->statements[SQL_SET_PRUNED], 1, db->node);
