@@ -130,6 +130,8 @@ const char *const sqlite_sql[SQL_COUNT] = {
     [SQL_PRUNE_RECORDS] = "DELETE FROM audit WHERE node = ?1 AND seq < ?2",
     [SQL_PRUNE_KEYS] = "DELETE FROM audit_keys WHERE node = ?1 AND segment < ?2",
     [SQL_PRUNE_SEGMENTS] = "DELETE FROM audit_segments WHERE node = ?1 AND segment < ?2",
+    [SQL_READ_SIZES] = "SELECT DISTINCT size FROM audit_checkpoints"
+                       " WHERE node = ?1 AND size > ?2 AND size < ?3 ORDER BY size",
     [SQL_GET_MARK] = "SELECT ifnull(max(mark), 0) FROM marks WHERE node = ?1",
     [SQL_LAST_SEQ] = "SELECT ifnull(max(seq), -1) FROM audit WHERE node = ?1",
 
@@ -168,8 +170,9 @@ const char *const sqlite_sql[SQL_COUNT] = {
     [SQL_READ_HASHES] = "SELECT level, number, hash FROM audit_tree"
                         " WHERE node = ?1 AND (level, number) >= (?2, ?3)"
                         " ORDER BY level, number LIMIT ?4",
+    /* +: by the order of the rows, where an index would have them all sorted for each page. */
     [SQL_READ_CHECKPOINTS] = "SELECT number, size, note FROM audit_checkpoints"
-                             " WHERE node = ?1 AND number > ?2 ORDER BY number LIMIT ?3",
+                             " WHERE +node = ?1 AND number > ?2 ORDER BY number LIMIT ?3",
     [SQL_LAST_CHECKPOINT] = "SELECT number, size, note FROM audit_checkpoints"
                             " WHERE node = ?1 ORDER BY size DESC, number DESC LIMIT 1",
     [SQL_READ_PRUNED] = "SELECT size, note FROM audit_pruned WHERE node = ?1",
