@@ -340,9 +340,11 @@ char *request_query(const struct request *request, const char *name, bool *ret_t
         size_t len = strcspn(at, "&");
         if (len > name_len && strncmp(at, name, name_len) == 0 && at[name_len] == '=') {
             CLEANUP(cleanup_free) char *coded = xstrndup(at + name_len + 1, len - name_len - 1);
+            size_t size = 0;
             *ret_twice = *ret_twice || value != NULL;
             free(value);
-            value = evhttp_uridecode(coded, 1, NULL);
+            value = evhttp_uridecode(coded, 1, &size);
+            *ret_twice = *ret_twice || (value != NULL && strlen(value) != size);
         }
         at += len + (at[len] == '&' ? 1 : 0);
     }

@@ -79,7 +79,7 @@ void store_write_set_stream(struct store_write *write, const char *name, const c
 /* Drops this node's records below size (a multiple of STORE_BLOCK_RECORDS, at most the size of
  * the newest checkpoint), of which note is that checkpoint. What proofs about the tree need stays.
  * It takes time in proportion: prune in steps of some blocks.
- * ERR_INVALID: the size is not that. */
+ * ERR_INVALID: the size is not that. ERR_NOT_FOUND: records that proofs need are missing. */
 void store_write_prune(struct store_write *write, int64_t size, const char *note);
 
 /* How many records this node has, durable or about to be. Any thread. */

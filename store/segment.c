@@ -140,7 +140,7 @@ static void add_time(struct segment *segment, struct record_piece time)
     }
 }
 
-void segment_builder_add(struct segment_builder *builder, const struct store_record *record)
+void segment_builder_add(struct segment_builder *builder, const struct store_record *stored)
 {
     struct record record;
 

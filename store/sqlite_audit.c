@@ -67,10 +67,12 @@ static enum err end_one(struct store_db *db, sqlite3_stmt *statement, int rc, st
     return err == OK && rc == SQLITE_DONE ? error_set(error, ERR_NOT_FOUND, "there is none") : err;
 }
 
+/* Names are never empty, nor do they hold a NUL: those that somebody put there are seen too. */
 static enum err next_node(struct store_db *db, const char *after, struct arena *arena,
                           const char **ret_node, struct error *error)
 {
-    sqlite3_stmt *statement = start(db, SQL_NEXT_NODE, after);
+    sqlite3_stmt *statement =
+        after != NULL ? start(db, SQL_NEXT_NODE, after) : db->statements[SQL_FIRST_NODE];
     int rc = sqlite3_step(statement);
     const char *node = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : NULL;
 

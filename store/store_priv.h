@@ -176,7 +176,7 @@ struct segment_builder;
 /* Feeds all records of a segment, in order, then gives the segment. Records that cannot be read
  * have no keys. */
 struct segment_builder *segment_builder_new(int64_t number);
-void segment_builder_add(struct segment_builder *builder, const struct store_record *record);
+void segment_builder_add(struct segment_builder *builder, const struct store_record *stored);
 struct segment *segment_builder_end(struct segment_builder *builder_take);
 void segment_free(struct segment *segment);
 
@@ -207,7 +207,8 @@ struct store_page {
 
 /* Reading the audit log: of one node where node is given. */
 struct log_reader {
-    /* The node after that one in the order of bytes, in the arena; ERR_NOT_FOUND: none. */
+    /* The node after that one (NULL: the first) in the order of bytes, in the arena;
+     * ERR_NOT_FOUND: none. */
     enum err (*next_node)(struct store_db *db, const char *after, struct arena *arena,
                           const char **ret_node, struct error *error) MUST_CHECK;
     /* At most max of the records from <= seq < to, by seq, or the last of them first. each must

@@ -316,6 +316,11 @@ static void test_sqlite_plans(void **state)
     assert_plan(db, SQL_LIST_ACTIONS_OF_TEAM_IN_STATE,
                 "SEARCH actions USING INDEX actions_team_state (team=? AND state=? AND rowid<?)");
     assert_plan(db, SQL_LOAD_OPEN_ACTIONS, "SEARCH actions USING INDEX actions_open (account=?)");
+    assert_plan(db, SQL_READ_CHECKPOINTS,
+                "SEARCH audit_checkpoints USING INTEGER PRIMARY KEY (rowid>?)");
+    assert_plan(db, SQL_READ_SIZES,
+                "SEARCH audit_checkpoints USING COVERING INDEX audit_checkpoints_node"
+                " (node=? AND size>? AND size<?)");
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
