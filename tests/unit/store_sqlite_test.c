@@ -317,7 +317,7 @@ static void test_sqlite_plans(void **state)
                 "SEARCH actions USING INDEX actions_team_state (team=? AND state=? AND rowid<?)");
     assert_plan(db, SQL_LOAD_OPEN_ACTIONS, "SEARCH actions USING INDEX actions_open (account=?)");
     assert_plan(db, SQL_READ_CHECKPOINTS,
-                "SEARCH audit_checkpoints USING INTEGER PRIMARY KEY (rowid>?)");
+                "SEARCH audit_checkpoints USING PRIMARY KEY (node=? AND size>?)");
     assert_plan(db, SQL_READ_SIZES,
                 "SEARCH audit_checkpoints USING COVERING INDEX audit_checkpoints_node"
                 " (node=? AND size>? AND size<?)");
