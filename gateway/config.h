@@ -130,6 +130,10 @@ extern const struct option_row config_options[];
 enum err config_load(const char *path, struct config **ret_config, struct problems *problems,
                      struct error *error) MUST_CHECK;
 
+/* The same for what a file of that name holds. ERR_MALFORMED, ERR_INVALID. */
+enum err config_read(const char *text, size_t len, const char *path, struct config **ret_config,
+                     struct problems *problems, struct error *error) MUST_CHECK;
+
 void config_free(struct config *config);
 
 /* Typed access to the lists. */

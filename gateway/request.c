@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/crypto.h"
 #include "common/json.h"
+#include "gateway/headers.h"
 #include "gateway/metrics.h"
 #include "gateway/routes.h"
 #include "gateway/worker.h"
@@ -44,24 +45,20 @@ void request_make_id(char *text, size_t size)
 static void set_id(struct request *request)
 {
     const char *given = request_header(request, "X-Request-ID");
-    size_t len = given != NULL
-                     ? strspn(given, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-                                     "0123456789._:-")
-                     : 0;
 
-    if (len > 0 && given[len] == '\0' && len < sizeof(request->id)) {
-        memcpy(request->id, given, len + 1);
+    if (header_is_request_id(given, sizeof(request->id) - 1)) {
+        memcpy(request->id, given, strlen(given) + 1);
     } else {
         request_make_id(request->id, sizeof(request->id));
     }
 }
 
-/* W3C Trace Context, version 00; anything else is ignored. */
+/* Anything that is none is ignored. */
 static void set_traceparent(struct request *request)
 {
     const char *given = request_header(request, "traceparent");
 
-    if (given != NULL && strlen(given) == 55 && strspn(given, "0123456789abcdef-") == 55) {
+    if (header_is_traceparent(given)) {
         request->subject.traceparent = xstrdup(given);
     }
 }

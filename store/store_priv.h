@@ -182,8 +182,9 @@ void segment_free(struct segment *segment);
 
 size_t segment_bucket(enum key_kind kind, const char *text);
 
-/* Marks (adds 1) in counts, of STORE_SEGMENT_RECORDS, the places of a key in its bucket, and
- * returns how many they are. A bucket that makes no sense has no keys. */
+/* Marks (adds 1) in counts, of STORE_SEGMENT_RECORDS, the places of a key in its bucket, none
+ * twice, and returns how many they are. A bucket that makes no sense has no keys, and a list goes
+ * no further than it makes sense. */
 size_t segment_mark(const uint8_t *data, size_t len, enum key_kind kind, const char *text,
                     uint8_t *counts);
 
