@@ -6,6 +6,7 @@
 #include "common/file.h"
 #include "common/json.h"
 #include "common/signing_key.h"
+#include "gateway/seccomp.h"
 #include "upstream/upstream.h"
 
 #include <arpa/inet.h>
@@ -319,6 +320,9 @@ static void check_whole(struct config *config, struct problems *problems)
     }
     check_key_ids(config, problems);
     check_signing_key(config->audit.signing_key_file, problems);
+    if (config->seccomp && !seccomp_available()) {
+        problems_add(problems, "/seccomp", "this tollgate was built without libseccomp");
+    }
 }
 
 static char *folder_of(const char *path)

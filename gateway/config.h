@@ -89,6 +89,7 @@ struct config {
         int64_t retain_days;                 /* 0: for ever */
     } audit;
     bool accept_query_token;
+    bool seccomp;
     struct {
         int64_t max_connections;
         int64_t max_header_bytes;

@@ -10,6 +10,7 @@
 #include "gateway/keeper.h"
 #include "gateway/listener.h"
 #include "gateway/metrics.h"
+#include "gateway/process.h"
 #include "gateway/version.h"
 #include "gateway/worker.h"
 
@@ -230,8 +231,11 @@ static enum err start(struct server *server, struct error *error)
     const struct config *config = server->gateway.config;
     struct store *store = NULL;
     struct dispatcher *dispatcher = NULL;
-    enum err err = open_sockets(server, error);
+    enum err err = process_confine(config, error);
 
+    if (err == OK) {
+        err = open_sockets(server, error);
+    }
     if (err == OK) {
         err = keeper_new(config, &server->keeper, error);
     }

@@ -1,6 +1,8 @@
 /* TLS: see tls.h. */
 #include "gateway/tls.h"
 
+#include "gateway/tls_key.h"
+
 #include <openssl/err.h>
 
 static enum err fail(SSL_CTX *context, const char *file, struct error *error)
@@ -29,8 +31,7 @@ enum err tls_server_context(const char *certificate, const char *key, SSL_CTX **
     if (SSL_CTX_use_certificate_chain_file(context, certificate) != 1) {
         return fail(context, certificate, error);
     }
-    if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1 ||
-        SSL_CTX_check_private_key(context) != 1) {
+    if (!tls_use_key(context, key) || SSL_CTX_check_private_key(context) != 1) {
         return fail(context, key, error);
     }
     *ret_context = context;
