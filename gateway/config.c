@@ -89,12 +89,14 @@ enum err config_split_address(const char *address, char *host, size_t size, uint
     return OK;
 }
 
+/* Credentials are the service's alone: the other commands cannot check them, nor need them. The
+ * gateway reads them when it starts, and does not start without. */
 static void check_secret(const char *path, const char *pointer, struct problems *problems)
 {
     struct secret *secret = NULL;
     struct error error;
 
-    if (path != NULL) {
+    if (path != NULL && !file_is_unplaced(path)) {
         if (file_read_secret(path, &secret, &error) != OK) {
             problems_add(problems, pointer, "%s", error.text);
         }
@@ -107,7 +109,7 @@ static void check_signing_key(const char *path, struct problems *problems)
     struct signing_key *key = NULL;
     struct error error;
 
-    if (path != NULL && signing_key_load(path, &key, &error) != OK) {
+    if (path != NULL && !file_is_unplaced(path) && signing_key_load(path, &key, &error) != OK) {
         problems_add(problems, "/audit/signing_key_file", "%s", error.text);
     }
     signing_key_free(key);
@@ -115,7 +117,7 @@ static void check_signing_key(const char *path, struct problems *problems)
 
 static void check_readable(const char *path, const char *pointer, struct problems *problems)
 {
-    if (path != NULL && access(path, R_OK) != 0) {
+    if (path != NULL && !file_is_unplaced(path) && access(path, R_OK) != 0) {
         problems_add(problems, pointer, "%s: %s", path, strerror(errno));
     }
 }

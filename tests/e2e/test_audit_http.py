@@ -217,7 +217,8 @@ def test_a_cut_file_is_mended(site):
 def test_checkpoints_go_to_the_command(site):
     """Without a shell: what looks like shell is an argument."""
     shipped = site.folder / "shipped.txt"
-    _, public_key, gateway = make(site, checkpoint_command=["tee", "-a", str(shipped), "$HOME; id"])
+    _, public_key, gateway = make(site, checkpoint_command=["tee", "-a", str(shipped),
+                                                        str(site.folder / "$HOME; id")])
     gateway.post(exempt(1, "any-1"))
     checkpoint_over(gateway, 7)
     wait_for("it to be shipped", lambda: shipped.exists() and shipped.read_text().count("tollgate/"))
