@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/crypto.h"
 #include "common/json.h"
+#include "common/wipe.h"
 #include "gateway/headers.h"
 #include "gateway/metrics.h"
 #include "gateway/routes.h"
@@ -408,11 +409,16 @@ void request_ask(struct request *request, struct question *question_take,
     }
 }
 
+static void cleanup_secret_text(char **text)
+{
+    wipe_free(*text);
+}
+
 static enum err authenticate(struct request *request)
 {
     const struct gateway *gateway = worker_gateway(request->worker);
     const char *header = request_header(request, "Authorization");
-    CLEANUP(cleanup_free) char *token = NULL;
+    CLEANUP(cleanup_secret_text) char *token = NULL;
     bool twice = false;
     const char *key;
 
