@@ -139,7 +139,7 @@ void store_audit_close(struct store_audit *audit);
  * connection. */
 
 /* The names of all nodes that anything is stored of, in the order of their bytes. Of a name that
- * nobody can have configured, a NUL is \0 and a backslash \\. */
+ * nobody can have configured, a NUL is shown as SUB and 0, and SUB (octal 032) as two. */
 enum err store_audit_each_node(struct store_audit *audit, bool (*each)(const char *node, void *arg),
                                void *arg, struct error *error) MUST_CHECK;
 
