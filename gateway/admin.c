@@ -51,10 +51,18 @@ static void reply(struct evhttp_request *http, int status, const char *type, con
     evbuffer_free(buffer);
 }
 
+/* Live: the main thread is the one that answers; the others must have answered it. */
 static void on_livez(struct admin *admin, struct evhttp_request *http)
 {
-    (void)admin;
-    reply(http, 200, "application/json", "{\"live\":true}\n");
+    const char *hangs = pulse_hangs(admin->gateway->pulse);
+    CLEANUP(cleanup_free) char *text = NULL;
+
+    if (hangs == NULL) {
+        reply(http, 200, "application/json", "{\"live\":true}\n");
+        return;
+    }
+    text = xasprintf("{\"live\":false,\"problems\":[\"%s does not answer\"]}\n", hangs);
+    reply(http, 503, "application/json", text);
 }
 
 /* Ready: would an action sent now be taken? One account without a token does not take the whole

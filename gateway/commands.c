@@ -4,6 +4,7 @@
 #include "common/json.h"
 #include "common/secret.h"
 #include "gateway/keys.h"
+#include "gateway/process.h"
 #include "gateway/server.h"
 
 #include <getopt.h>
@@ -74,6 +75,7 @@ int command_serve(const struct command *command, int argc, char **argv)
     if (path == NULL) {
         return EXIT_USAGE;
     }
+    process_harden();
     config = command_load_config(path);
     if (config == NULL) {
         return EXIT_REFUSED;

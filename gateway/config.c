@@ -6,6 +6,7 @@
 #include "common/file.h"
 #include "common/json.h"
 #include "common/signing_key.h"
+#include "gateway/seccomp.h"
 #include "upstream/upstream.h"
 
 #include <arpa/inet.h>
@@ -88,12 +89,14 @@ enum err config_split_address(const char *address, char *host, size_t size, uint
     return OK;
 }
 
+/* Credentials are the service's alone: the other commands cannot check them, nor need them. The
+ * gateway reads them when it starts, and does not start without. */
 static void check_secret(const char *path, const char *pointer, struct problems *problems)
 {
     struct secret *secret = NULL;
     struct error error;
 
-    if (path != NULL) {
+    if (path != NULL && !file_is_unplaced(path)) {
         if (file_read_secret(path, &secret, &error) != OK) {
             problems_add(problems, pointer, "%s", error.text);
         }
@@ -106,7 +109,7 @@ static void check_signing_key(const char *path, struct problems *problems)
     struct signing_key *key = NULL;
     struct error error;
 
-    if (path != NULL && signing_key_load(path, &key, &error) != OK) {
+    if (path != NULL && !file_is_unplaced(path) && signing_key_load(path, &key, &error) != OK) {
         problems_add(problems, "/audit/signing_key_file", "%s", error.text);
     }
     signing_key_free(key);
@@ -114,7 +117,7 @@ static void check_signing_key(const char *path, struct problems *problems)
 
 static void check_readable(const char *path, const char *pointer, struct problems *problems)
 {
-    if (path != NULL && access(path, R_OK) != 0) {
+    if (path != NULL && !file_is_unplaced(path) && access(path, R_OK) != 0) {
         problems_add(problems, pointer, "%s: %s", path, strerror(errno));
     }
 }
@@ -320,6 +323,9 @@ static void check_whole(struct config *config, struct problems *problems)
     }
     check_key_ids(config, problems);
     check_signing_key(config->audit.signing_key_file, problems);
+    if (config->seccomp && !seccomp_available()) {
+        problems_add(problems, "/seccomp", "this tollgate was built without libseccomp");
+    }
 }
 
 static char *folder_of(const char *path)

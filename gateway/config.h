@@ -103,6 +103,7 @@ struct config {
         struct option_list streams;          /* of struct stream_config */
     } audit;
     bool accept_query_token;
+    bool seccomp;
     struct {
         int64_t max_connections;
         int64_t max_header_bytes;

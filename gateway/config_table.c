@@ -342,6 +342,8 @@ const struct option_row config_options[] = {
     {INNER(config, "audit", audit_options, .doc = "the audit log")},
     {ROW(BOOL, config, accept_query_token,
          .doc = "accept the key as ?access_token=, as scripts written for the upstream send it")},
+    {ROW(BOOL, config, seccomp,
+         .doc = "be killed at the first system call that a gateway has no use for")},
     {INNER(config, "limits", limits_options, .doc = "bounds on what a client may do")},
     {ROW(MAP, config, accounts, .required = true, .min = 1, .max = 1000, .members = account_options,
          .size = sizeof(struct account_config), .check = check_name,

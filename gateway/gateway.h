@@ -6,6 +6,7 @@
 #include "gateway/config.h"
 #include "gateway/dispatcher.h"
 #include "gateway/keys.h"
+#include "gateway/pulse.h"
 #include "gateway/refusals.h"
 #include "store/store.h"
 
@@ -18,6 +19,7 @@ struct gateway {
     struct store *store;
     struct dispatcher *dispatcher;
     struct refusals *refusals;
+    struct pulse *pulse; /* main thread */
     atomic_bool draining;
     atomic_size_t connections;
 };

@@ -44,8 +44,11 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (ended == keeper->command) {
-        report(status);
+    if (ended == keeper->command || (ended < 0 && errno == ECHILD)) {
+        /* Whoever started us may ignore SIGCHLD: then nobody hears how it ended. */
+        if (ended > 0) {
+            report(status);
+        }
         keeper->command = 0;
         if (keeper->unshipped) {
             keeper_command_start(keeper);
@@ -68,6 +71,7 @@ static void set_signals(posix_spawnattr_t *attributes)
     (void)sigemptyset(&none);
     (void)sigemptyset(&defaults);
     (void)sigaddset(&defaults, SIGPIPE);
+    (void)sigaddset(&defaults, SIGCHLD);
     (void)posix_spawnattr_setsigmask(attributes, &none);
     (void)posix_spawnattr_setsigdefault(attributes, &defaults);
     (void)posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);

@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/crypto.h"
 #include "common/json.h"
+#include "common/wipe.h"
 #include "gateway/headers.h"
 #include "gateway/metrics.h"
 #include "gateway/routes.h"
@@ -337,9 +338,11 @@ char *request_query(const struct request *request, const char *name, bool *ret_t
         size_t len = strcspn(at, "&");
         if (len > name_len && strncmp(at, name, name_len) == 0 && at[name_len] == '=') {
             CLEANUP(cleanup_free) char *coded = xstrndup(at + name_len + 1, len - name_len - 1);
+            size_t size = 0;
             *ret_twice = *ret_twice || value != NULL;
             free(value);
-            value = evhttp_uridecode(coded, 1, NULL);
+            value = evhttp_uridecode(coded, 1, &size);
+            *ret_twice = *ret_twice || (value != NULL && strlen(value) != size);
         }
         at += len + (at[len] == '&' ? 1 : 0);
     }
@@ -406,11 +409,16 @@ void request_ask(struct request *request, struct question *question_take,
     }
 }
 
+static void cleanup_secret_text(char **text)
+{
+    wipe_free(*text);
+}
+
 static enum err authenticate(struct request *request)
 {
     const struct gateway *gateway = worker_gateway(request->worker);
     const char *header = request_header(request, "Authorization");
-    CLEANUP(cleanup_free) char *token = NULL;
+    CLEANUP(cleanup_secret_text) char *token = NULL;
     bool twice = false;
     const char *key;
 

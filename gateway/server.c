@@ -10,6 +10,8 @@
 #include "gateway/keeper.h"
 #include "gateway/listener.h"
 #include "gateway/metrics.h"
+#include "gateway/notify.h"
+#include "gateway/process.h"
 #include "gateway/streams.h"
 #include "gateway/version.h"
 #include "gateway/worker.h"
@@ -23,7 +25,8 @@
 #include <unistd.h>
 
 #define DRAIN_POLL_MS  20
-#define DRAIN_EXTRA_MS 5000 /* for outcomes and answers, beyond the longest upstream call */
+#define DRAIN_EXTRA_MS 5000  /* for outcomes and answers, beyond the longest upstream call */
+#define PULSE_MS       30000 /* unless the service manager has another wish */
 
 struct server {
     struct gateway gateway;
@@ -31,6 +34,8 @@ struct server {
     struct admin *admin;
     struct keeper *keeper;
     struct streams *streams;
+    struct notifier *notifier;
+    bool hangs; /* as last logged */
     struct worker **workers;
     size_t worker_count;
     int *fds; /* worker_count for each listen address */
@@ -148,6 +153,35 @@ static enum err start_workers(struct server *server, struct error *error)
     return err;
 }
 
+/* ---- Health ---- */
+
+static void on_beat(const char *hangs, void *arg)
+{
+    struct server *server = arg;
+
+    if (hangs == NULL) {
+        notify_alive(server->notifier);
+    } else if (!server->hangs) {
+        log_error("a thread does not answer", "s:s", "thread", hangs);
+    }
+    server->hangs = hangs != NULL;
+}
+
+static void start_pulse(struct server *server)
+{
+    int64_t watchdog_ms = notifier_watchdog_ms(server->notifier);
+    struct pulse *pulse =
+        pulse_new(server->base, watchdog_ms > 0 ? watchdog_ms : PULSE_MS, on_beat, server);
+
+    for (size_t w = 0; w < server->worker_count; w++) {
+        pulse_watch_mailbox(pulse, "a worker", worker_mailbox(server->workers[w]));
+    }
+    pulse_watch_mailbox(pulse, "the dispatcher", dispatcher_mailbox(server->gateway.dispatcher));
+    pulse_watch_store(pulse, server->gateway.store);
+    server->gateway.pulse = pulse;
+    pulse_start(pulse);
+}
+
 /* ---- Draining ---- */
 
 static bool idle(const struct server *server)
@@ -203,6 +237,7 @@ static void on_signal(evutil_socket_t signal, short what, void *arg)
         return;
     }
     log_info("draining", "s:s", "signal", strsignal((int)signal));
+    notify_stopping(server->notifier, "draining: calls under way end");
     server->gateway.draining = true;
     server->drain_deadline_ms =
         clock_boot_ms() + longest_call_ms(server->gateway.config) + DRAIN_EXTRA_MS;
@@ -232,8 +267,11 @@ static enum err start(struct server *server, struct error *error)
     const struct config *config = server->gateway.config;
     struct store *store = NULL;
     struct dispatcher *dispatcher = NULL;
-    enum err err = open_sockets(server, error);
+    enum err err = process_confine(config, error);
 
+    if (err == OK) {
+        err = open_sockets(server, error);
+    }
     if (err == OK) {
         err = keeper_new(config, &server->keeper, error);
     }
@@ -266,6 +304,8 @@ static enum err start(struct server *server, struct error *error)
     }
     metrics_set(METRIC_BUILD_INFO, TOLLGATE_VERSION, NULL, 1);
     log_listening(server);
+    notify_ready(server->notifier, "serving");
+    start_pulse(server);
     return OK;
 }
 
@@ -310,6 +350,7 @@ static void stop(struct server *server)
     dispatcher_free(server->gateway.dispatcher);
     keeper_free(server->keeper);
     refusals_free(server->gateway.refusals);
+    pulse_free(server->gateway.pulse);
     if (server->gateway.store != NULL) {
         store_free(server->gateway.store);
     }
@@ -340,6 +381,7 @@ enum err server_run(const struct config *config, struct error *error)
     raise_descriptor_limit(config);
     server.gateway.keys = keys;
     server.worker_count = count_workers(config);
+    server.notifier = notifier_new();
     server.base = event_base_new();
     server.term = evsignal_new(server.base, SIGTERM, on_signal, &server);
     server.interrupt = evsignal_new(server.base, SIGINT, on_signal, &server);
@@ -360,6 +402,7 @@ enum err server_run(const struct config *config, struct error *error)
     free(server.workers);
     free(server.fds);
     key_table_free(keys);
+    notifier_free(server.notifier);
     log_info("stopped", "");
     return err;
 }

@@ -1,6 +1,8 @@
 /* TLS: see tls.h. */
 #include "gateway/tls.h"
 
+#include "gateway/tls_key.h"
+
 #include <openssl/err.h>
 
 static enum err fail(SSL_CTX *context, const char *file, struct error *error)
@@ -13,25 +15,13 @@ static enum err fail(SSL_CTX *context, const char *file, struct error *error)
     return error_set(error, ERR_INVALID, "%s: %s", file, reason);
 }
 
-/* Nobody is there to type a passphrase. */
-static int no_passphrase(char *buffer, int size, int writing, void *arg)
-{
-    (void)buffer;
-    (void)size;
-    (void)writing;
-    (void)arg;
-    return -1;
-}
-
 static enum err use_certificate(SSL_CTX *context, const char *certificate, const char *key,
                                 struct error *error)
 {
-    SSL_CTX_set_default_passwd_cb(context, no_passphrase);
     if (SSL_CTX_use_certificate_chain_file(context, certificate) != 1) {
         return fail(context, certificate, error);
     }
-    if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1 ||
-        SSL_CTX_check_private_key(context) != 1) {
+    if (!tls_use_key(context, key) || SSL_CTX_check_private_key(context) != 1) {
         return fail(context, key, error);
     }
     return OK;
@@ -41,6 +31,7 @@ enum err tls_server_context(const char *certificate, const char *key, SSL_CTX **
                             struct error *error)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    enum err err;
 
     if (context == NULL || SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1) {
         return fail(context, "TLS", error);
@@ -50,7 +41,7 @@ enum err tls_server_context(const char *certificate, const char *key, SSL_CTX **
     if (SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20") != 1) {
         return fail(context, "TLS", error);
     }
-    enum err err = use_certificate(context, certificate, key, error);
+    err = use_certificate(context, certificate, key, error);
     if (err == OK) {
         *ret_context = context;
     }

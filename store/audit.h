@@ -79,7 +79,7 @@ void store_write_set_stream(struct store_write *write, const char *name, const c
 /* Drops this node's records below size (a multiple of STORE_BLOCK_RECORDS, at most the size of
  * the newest checkpoint), of which note is that checkpoint. What proofs about the tree need stays.
  * It takes time in proportion: prune in steps of some blocks.
- * ERR_INVALID: the size is not that. */
+ * ERR_INVALID: the size is not that. ERR_NOT_FOUND: records that proofs need are missing. */
 void store_write_prune(struct store_write *write, int64_t size, const char *note);
 
 /* How many records this node has, durable or about to be. Any thread. */
@@ -139,7 +139,7 @@ void store_audit_close(struct store_audit *audit);
  * connection. */
 
 /* The names of all nodes that anything is stored of, in the order of their bytes. Of a name that
- * nobody can have configured, a NUL is \0 and a backslash \\. */
+ * nobody can have configured, a NUL is shown as SUB and 0, and SUB (octal 032) as two. */
 enum err store_audit_each_node(struct store_audit *audit, bool (*each)(const char *node, void *arg),
                                void *arg, struct error *error) MUST_CHECK;
 

@@ -43,7 +43,7 @@ enum err store_audit_each_node(struct store_audit *audit, bool (*each)(const cha
                                void *arg, struct error *error)
 {
     struct arena arena = {0};
-    const char *node = "";
+    const char *node = NULL;
     enum err err;
 
     while ((err = audit->backend->log->next_node(audit->db, node, &arena, &node, error)) == OK &&

@@ -62,7 +62,7 @@ static enum err read_cursor(struct finder *finder, const char *cursor)
         return ERR_INVALID;
     }
     finder->at = strtoll(cursor, &end, 10);
-    if (*end != ':' || end[1] == '\0' || finder->at == INT64_MAX) {
+    if (*end != ':' || finder->at == INT64_MAX) {
         return ERR_INVALID;
     }
     finder->after = arena_text(&finder->arena, end + 1);
@@ -388,8 +388,8 @@ static enum err next_node(struct finder *finder)
         finder->node = only;
         return first ? OK : ERR_NOT_FOUND;
     }
-    return finder->log->next_node(finder->db, finder->node != NULL ? finder->node : "",
-                                  &finder->arena, &finder->node, finder->error);
+    return finder->log->next_node(finder->db, finder->node, &finder->arena, &finder->node,
+                                  finder->error);
 }
 
 /* The range of the node that is still to be looked at. */

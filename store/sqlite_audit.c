@@ -5,16 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A name that somebody put into the tables may have a NUL, which is shown as \0, and a backslash as
+/* A name that somebody put into the tables may have a NUL, which is shown as SUB and 0, and SUB as
  * two: so that it can be told, and asked for. */
+#define SUB '\032'
+
 static char *escape_name(struct arena *arena, const char *name, size_t len)
 {
     char *shown = arena_alloc(arena, 2 * len + 1);
     size_t at = 0;
 
     for (size_t i = 0; i < len; i++) {
-        if (name[i] == '\0' || name[i] == '\\') {
-            shown[at++] = '\\';
+        if (name[i] == '\0' || name[i] == SUB) {
+            shown[at++] = SUB;
         }
         shown[at++] = name[i] == '\0' ? '0' : name[i];
     }
@@ -26,13 +28,13 @@ static void bind_name(sqlite3_stmt *statement, const char *shown)
     CLEANUP(cleanup_free) char *name = NULL;
     size_t len = 0;
 
-    if (strchr(shown, '\\') == NULL) {
+    if (strchr(shown, SUB) == NULL) {
         sqlite_bind_text(statement, 1, shown);
         return;
     }
     name = xcalloc(1, strlen(shown) + 1);
     for (const char *c = shown; *c != '\0'; c++) {
-        bool escape = *c == '\\' && c[1] != '\0';
+        bool escape = *c == SUB && c[1] != '\0';
         c += escape ? 1 : 0;
         name[len++] = *c;
         if (escape && *c == '0') {
@@ -67,10 +69,12 @@ static enum err end_one(struct store_db *db, sqlite3_stmt *statement, int rc, st
     return err == OK && rc == SQLITE_DONE ? error_set(error, ERR_NOT_FOUND, "there is none") : err;
 }
 
+/* Names are never empty, nor do they hold a NUL: those that somebody put there are seen too. */
 static enum err next_node(struct store_db *db, const char *after, struct arena *arena,
                           const char **ret_node, struct error *error)
 {
-    sqlite3_stmt *statement = start(db, SQL_NEXT_NODE, after);
+    sqlite3_stmt *statement =
+        after != NULL ? start(db, SQL_NEXT_NODE, after) : db->statements[SQL_FIRST_NODE];
     int rc = sqlite3_step(statement);
     const char *node = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : NULL;
 

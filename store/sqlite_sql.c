@@ -117,9 +117,11 @@ const char *const sqlite_sql[SQL_COUNT] = {
                      " VALUES (?1, ?2, ?3, ?4)",
     [SQL_ADD_CHECKPOINT] =
         "INSERT OR REPLACE INTO audit_checkpoints (node, size, note) VALUES (?1, ?2, ?3)",
-    [SQL_ADD_SEGMENT] = "INSERT INTO audit_segments (node, segment, first_ms, last_ms)"
+    /* Over what is there: of an index, half may be lost. */
+    [SQL_ADD_SEGMENT] = "INSERT OR REPLACE INTO audit_segments (node, segment, first_ms, last_ms)"
                         " VALUES (?1, ?2, ?3, ?4)",
-    [SQL_ADD_KEYS] = "INSERT INTO audit_keys (node, segment, bucket, keys) VALUES (?1, ?2, ?3, ?4)",
+    [SQL_ADD_KEYS] = "INSERT OR REPLACE INTO audit_keys (node, segment, bucket, keys)"
+                     " VALUES (?1, ?2, ?3, ?4)",
     [SQL_SET_STREAM] = "INSERT INTO audit_streams (name, node, seq) VALUES (?1, ?2, ?3)"
                        " ON CONFLICT (name, node) DO UPDATE SET seq = ?3",
     [SQL_SET_PRUNED] = "INSERT INTO audit_pruned (node, size, note) VALUES (?1, ?2, ?3)"
@@ -127,6 +129,8 @@ const char *const sqlite_sql[SQL_COUNT] = {
     [SQL_PRUNE_RECORDS] = "DELETE FROM audit WHERE node = ?1 AND seq < ?2",
     [SQL_PRUNE_KEYS] = "DELETE FROM audit_keys WHERE node = ?1 AND segment < ?2",
     [SQL_PRUNE_SEGMENTS] = "DELETE FROM audit_segments WHERE node = ?1 AND segment < ?2",
+    [SQL_READ_SIZES] = "SELECT DISTINCT size FROM audit_checkpoints"
+                       " WHERE node = ?1 AND size > ?2 AND size < ?3 ORDER BY size",
     [SQL_GET_MARK] = "SELECT ifnull(max(mark), 0) FROM marks WHERE node = ?1",
     [SQL_LAST_SEQ] = "SELECT ifnull(max(seq), -1) FROM audit WHERE node = ?1",
 
@@ -146,6 +150,10 @@ const char *const sqlite_sql[SQL_COUNT] = {
     [SQL_LOAD_GRANTS] = "SELECT call_id, account, boot_id, taken_boot_ms, taken_wall_ms,"
                         " answered_boot_ms, answered_wall_ms, detail FROM grants"
                         " WHERE account = ?1 ORDER BY number",
+    [SQL_FIRST_NODE] = "SELECT min(node) FROM (SELECT min(node) AS node FROM audit"
+                       " UNION ALL SELECT min(node) FROM audit_tree"
+                       " UNION ALL SELECT min(node) FROM audit_checkpoints"
+                       " UNION ALL SELECT min(node) FROM audit_pruned)",
     [SQL_NEXT_NODE] = "SELECT min(node) FROM (SELECT min(node) AS node FROM audit WHERE node > ?1"
                       " UNION ALL SELECT min(node) FROM audit_tree WHERE node > ?1"
                       " UNION ALL SELECT min(node) FROM audit_checkpoints WHERE node > ?1"

@@ -1,8 +1,9 @@
 /* SQLite: committing groups, on the writer's thread.
  *
- * Each write is all or nothing: one with several parts runs inside a savepoint, one with a single
- * part is a single statement, which undoes itself. A write that breaks a constraint fails alone;
- * any other failure is the database's, and the group fails.
+ * Each write is all or nothing: one with several parts runs inside a savepoint, as does a prune;
+ * one with another single part is a single statement, which undoes itself, or fails with its group.
+ * A write that breaks a constraint fails alone; any other failure is the database's, and the group
+ * fails.
  *
  * When COMMIT itself fails, has the group landed? In WAL mode a commit is: append the frames to
  * the log, sync it, then publish it in the index (shared memory). Nothing can fail after
@@ -277,7 +278,7 @@ static enum err apply_op(struct store_db *db, const struct store_op *op, bool *r
 static enum err apply_write(struct store_db *db, struct store_write *write, struct error *error)
 {
     struct record_state before = db->log.state;
-    bool savepoint = write->count > 1;
+    bool savepoint = write->count > 1 || (write->count == 1 && write->first->kind == STORE_PRUNE);
     bool own = false;
     enum err err = savepoint ? sqlite_run(db, SQL_SAVEPOINT, "write", error) : OK;
 

@@ -208,7 +208,8 @@ struct store_page {
 
 /* Reading the audit log: of one node where node is given. */
 struct log_reader {
-    /* The node after that one in the order of bytes, in the arena; ERR_NOT_FOUND: none. */
+    /* The node after that one (NULL: the first) in the order of bytes, in the arena;
+     * ERR_NOT_FOUND: none. */
     enum err (*next_node)(struct store_db *db, const char *after, struct arena *arena,
                           const char **ret_node, struct error *error) MUST_CHECK;
     /* At most max of the records from <= seq < to, by seq, or the last of them first. each must

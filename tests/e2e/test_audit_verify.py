@@ -168,6 +168,8 @@ TAMPERINGS = {
     "delete": ("DELETE FROM audit WHERE seq = 20", 20, "seq-gap"),
     "move": ("UPDATE audit SET seq = 1000000 WHERE seq = 20", 20, "seq-gap"),
     "rename": ("UPDATE audit SET node = 'gw-tesu' WHERE seq = 20", 20, "seq-gap"),
+    "nameless": ("INSERT INTO audit SELECT '', seq, record, leaf FROM audit WHERE seq = 20", 20,
+                 "record-misplaced"),
     "swap": ("""UPDATE audit SET seq = -1 WHERE seq = 20;
                 UPDATE audit SET seq = 20 WHERE seq = 40;
                 UPDATE audit SET seq = 40 WHERE seq = -1""", 20, "record-misplaced"),
