@@ -136,6 +136,65 @@ static void test_a_name_with_a_nul_is_told_apart(void **state)
     assert_int_equal(found.count, 1);
 }
 
+/* ---- Rows that are far away ---- */
+
+static bool on_record(const struct store_record *record, void *arg)
+{
+    *(int64_t *)arg = record->seq;
+    return true;
+}
+
+/* They are seen, and what lies between is not gone through step by step. */
+static void test_rows_far_away(void **state)
+{
+    static const char *const places[] = {"9000000000000000", "9223372036854775807"};
+    struct fixture *fixture = *state;
+
+    add_records(fixture, 8);
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        char *sql = xasprintf("INSERT INTO audit SELECT node, %s, record, leaf FROM audit"
+                              " WHERE seq = 1",
+                              places[i]);
+        struct store_audit *audit;
+        int64_t last = -1;
+        tamper(fixture, sql);
+        free(sql);
+        assert_int_equal(store_audit_open(fixture->url, &audit, NULL), OK);
+        assert_int_equal(
+            store_audit_each_record(audit, "gw-1", INT64_MIN, INT64_MAX, on_record, &last, NULL),
+            OK);
+        assert_int_equal(last, strtoll(places[i], NULL, 10));
+        store_audit_close(audit);
+        assert_int_equal(find(fixture, NULL).count, 4);
+    }
+    tamper(fixture, "INSERT INTO audit_segments VALUES ('gw-1', 9223372036854775807, 0, 0)");
+    assert_int_equal(find(fixture, NULL).result, OK);
+}
+
+static bool on_hash(int64_t level, int64_t number, const uint8_t *hash, size_t len, void *arg)
+{
+    (void)level;
+    (void)number;
+    (void)hash;
+    (void)len;
+    ++*(int *)arg;
+    return true;
+}
+
+static void test_a_node_of_the_tree_far_away(void **state)
+{
+    struct fixture *fixture = *state;
+    struct store_audit *audit;
+    int count = 0;
+
+    add_records(fixture, 1);
+    tamper(fixture, "INSERT INTO audit_tree VALUES ('gw-1', 8, 9223372036854775807, x'00')");
+    assert_int_equal(store_audit_open(fixture->url, &audit, NULL), OK);
+    assert_int_equal(store_audit_each_hash(audit, "gw-1", on_hash, &count, NULL), OK);
+    assert_int_equal(count, 1);
+    store_audit_close(audit);
+}
+
 /* ---- The index ---- */
 
 static int64_t count_beside(const struct fixture *fixture, const char *sql)
@@ -230,6 +289,8 @@ int main(void)
     static const struct CMUnitTest suite[] = {
         TEST(test_a_node_without_a_name_is_seen),
         TEST(test_a_name_with_a_nul_is_told_apart),
+        TEST(test_rows_far_away),
+        TEST(test_a_node_of_the_tree_far_away),
         TEST(test_a_row_far_away_is_not_indexed),
         TEST(test_half_an_index_is_made_again),
         TEST(test_a_prune_of_what_is_not_there_fails_alone),
