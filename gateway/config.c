@@ -310,6 +310,7 @@ static void check_listen(const struct config *config, struct problems *problems)
 static void check_whole(struct config *config, struct problems *problems)
 {
     check_listen(config, problems);
+    config_check_streams(config, problems);
     for (size_t i = 0; i < config->accounts.count; i++) {
         check_account(config_account(config, i), problems);
     }
@@ -350,21 +351,22 @@ enum err config_load(const char *path, struct config **ret_config, struct proble
                      struct error *error)
 {
     CLEANUP(cleanup_free) char *text = NULL;
+    size_t len = 0;
+    enum err err = file_read(path, MAX_CONFIG_BYTES, &text, &len, error);
+
+    return err == OK ? config_read(text, len, path, ret_config, problems, error) : err;
+}
+
+enum err config_read(const char *text, size_t len, const char *path, struct config **ret_config,
+                     struct problems *problems, struct error *error)
+{
     CLEANUP(cleanup_free) char *folder = folder_of(path);
     CLEANUP(cleanup_json) json_t *json = NULL;
     struct config *config;
     uint8_t digest[SHA256_BYTES];
-    size_t len = 0;
-    enum err err = file_read(path, MAX_CONFIG_BYTES, &text, &len, error);
 
-    if (err == OK) {
-        err = json_read(text, len, &json, error);
-        if (err != OK) {
-            (void)error_prefix(error, "%s", path);
-        }
-    }
-    if (err != OK) {
-        return err;
+    if (json_read(text, len, &json, error) != OK) {
+        return error_prefix(error, "%s", path);
     }
     config = xcalloc(1, sizeof(*config));
     crypto_sha256(text, len, digest);

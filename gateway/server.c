@@ -12,6 +12,7 @@
 #include "gateway/metrics.h"
 #include "gateway/notify.h"
 #include "gateway/process.h"
+#include "gateway/streams.h"
 #include "gateway/version.h"
 #include "gateway/worker.h"
 
@@ -32,6 +33,7 @@ struct server {
     struct event_base *base;
     struct admin *admin;
     struct keeper *keeper;
+    struct streams *streams;
     struct notifier *notifier;
     bool hangs; /* as last logged */
     struct worker **workers;
@@ -283,6 +285,7 @@ static enum err start(struct server *server, struct error *error)
     server->gateway.refusals = refusals_new(server->base, config, store);
     record_event(server, "node.started", json_pack("{s:s}", "version", TOLLGATE_VERSION));
     record_event(server, "config.loaded", config_detail(server));
+    server->streams = streams_start(config, store, server->base);
     err = dispatcher_new(config, store, &dispatcher, error);
     server->gateway.dispatcher = dispatcher;
     if (err == OK) {
@@ -337,6 +340,7 @@ static void stop(struct server *server)
         refusals_end(server->gateway.refusals);
         record_event(server, "node.stopped", NULL);
         keeper_stop(server->keeper);
+        streams_stop(server->streams);
         store_stop(server->gateway.store);
     }
     flush_mail(server);
