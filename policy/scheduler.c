@@ -25,8 +25,7 @@ static bool delayed_before(const void *a, const void *b)
 
 struct scheduler *scheduler_new(const struct scheduler_options *options)
 {
-    struct scheduler *scheduler =
-        xcalloc(1, sizeof(*scheduler) + options->team_count * sizeof(scheduler->teams[0]));
+    struct scheduler *scheduler = xcalloc(1, sizeof(*scheduler));
 
     assert(options->max_devices >= 1 && options->linger_ms >= 0);
     scheduler->options = *options;
@@ -35,14 +34,10 @@ struct scheduler *scheduler_new(const struct scheduler_options *options)
     scheduler->latency_ms = FIRST_LATENCY_MS;
     scheduler->devices_fit = 16 * options->max_devices;
     scheduler->paused_ms = INT64_MIN;
-    scheduler->team_count = options->team_count;
     heap_init(&scheduler->delayed, delayed_before, offsetof(struct job, delay_place));
     heap_init(&scheduler->lingering, group_ripens_before, offsetof(struct group, linger_place));
     TAILQ_INIT(&scheduler->idle);
-    for (size_t i = 0; i < options->team_count; i++) {
-        scheduler->teams[i].options = options->teams[i];
-        heap_init(&scheduler->teams[i].ripe, lane_has_priority, offsetof(struct lane, ripe_place));
-    }
+    teams_add(scheduler, options->teams, options->team_count);
     share_init(scheduler);
     return scheduler;
 }
@@ -62,6 +57,7 @@ void scheduler_free(struct scheduler *scheduler)
     for (size_t i = 0; i < scheduler->team_count; i++) {
         heap_done(&scheduler->teams[i].ripe);
     }
+    free(scheduler->teams);
     heap_done(&scheduler->delayed);
     heap_done(&scheduler->lingering);
     lines_free(scheduler->lines);

@@ -1,6 +1,6 @@
 /* Scheduler, shared by its own files: scheduler.c (jobs and their life), groups.c (compatible
  * requests and how long they linger), share.c (teams' shares of the slots), batch.c (making a
- * call), estimate.c. */
+ * call), estimate.c, configure.c. */
 #ifndef POLICY_SCHEDULER_PRIV_H
 #define POLICY_SCHEDULER_PRIV_H
 
@@ -109,11 +109,14 @@ struct scheduler {
     int64_t now_ms;    /* of the present call from outside, for callbacks */
     size_t depth;
     size_t team_count;
-    struct team_queue teams[];
+    struct team_queue *teams;
 };
 
 /* scheduler.c: puts a job where it belongs, given what holds it up. */
 void job_place(struct scheduler *scheduler, struct job *job);
+
+/* configure.c: makes room for teams with these options, after those that are there. */
+void teams_add(struct scheduler *scheduler, const struct scheduler_team *teams, size_t count);
 
 /* groups.c */
 struct group *group_get(struct scheduler *scheduler, const struct action *action);
@@ -133,6 +136,7 @@ void group_sent(struct scheduler *scheduler, struct group *group, size_t parts);
 void group_changed(struct scheduler *scheduler, struct group *group); /* its devices or first job */
 void group_hold(struct scheduler *scheduler, struct group *group, size_t team, size_t devices);
 void groups_ripen(struct scheduler *scheduler);
+void groups_linger_anew(struct scheduler *scheduler); /* the options changed */
 void groups_forget_idle(struct scheduler *scheduler, int64_t before_ms);
 void groups_free(struct scheduler *scheduler);
 
@@ -143,6 +147,7 @@ void share_refund(struct scheduler *scheduler, const struct batch *batch);
 void share_release_at(struct scheduler *scheduler, const struct batch *batch, int64_t free_ms);
 void share_expire(struct scheduler *scheduler);
 void share_init(struct scheduler *scheduler);
+void share_shift(struct scheduler *scheduler, int64_t by_ms); /* slots come free by so much later */
 
 /* estimate.c */
 size_t calls_needed(const struct scheduler *scheduler, size_t devices);
