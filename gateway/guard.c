@@ -133,6 +133,12 @@ struct guard *guard_new(struct event_base *base, const struct guard_options *opt
     return guard;
 }
 
+void guard_configure(struct guard *guard, const struct guard_options *options)
+{
+    assert(options->max_connections > 0 && options->connections == guard->options.connections);
+    guard->options = *options;
+}
+
 void guard_free(struct guard *guard)
 {
     if (guard && --guard->references == 0) {

@@ -16,16 +16,17 @@
 #include <sys/types.h>
 
 struct keeper {
-    const struct config *config;
+    const struct settings *settings;
+    const struct config *config;   /* theirs */
+    const struct settings *wanted; /* once no checkpoint is being stored; or NULL */
     struct store *store;
-    struct signing_key *key; /* NULL: none */
     struct event_base *base;
     struct mailbox *mailbox;
     pthread_t thread;
     bool started;
     struct mail stop;
     bool stopping;
-    bool last; /* the checkpoint being stored covers everything */
+    bool last;          /* the checkpoint being stored covers everything */
     int64_t give_up_ms; /* boot clock: the end waits no longer */
 
     struct event *checkpoint_timer;
@@ -59,6 +60,7 @@ void keeper_command_done(struct keeper *keeper);
 
 /* keeper_prune.c */
 void keeper_prune_init(struct keeper *keeper);
+void keeper_prune_look(struct keeper *keeper); /* soon, if records are to be dropped at all */
 void keeper_prune_done(struct keeper *keeper);
 
 #endif

@@ -33,16 +33,17 @@ static void change_teams(struct scheduler *scheduler, const struct scheduler_opt
     }
 }
 
-void scheduler_configure(struct scheduler *scheduler, const struct scheduler_options *options,
-                         int64_t now_ms)
+int64_t scheduler_configure(struct scheduler *scheduler, const struct scheduler_options *options,
+                            int64_t now_ms)
 {
+    int64_t pause_ms = budget_configure(scheduler->budget, &options->budget, now_ms);
     int64_t longer_ms = options->budget.window_ms - scheduler->options.budget.window_ms;
 
     assert(options->max_devices >= 1 && options->linger_ms >= 0);
     scheduler->now_ms = now_ms;
     share_expire(scheduler);
     share_shift(scheduler, longer_ms);
-    scheduler_pause(scheduler, budget_configure(scheduler->budget, &options->budget, now_ms));
+    scheduler_pause(scheduler, pause_ms);
     if (options->max_devices != scheduler->options.max_devices) {
         scheduler->devices_fit = 16 * options->max_devices;
     }
@@ -51,6 +52,7 @@ void scheduler_configure(struct scheduler *scheduler, const struct scheduler_opt
     change_teams(scheduler, options);
     share_init(scheduler);
     groups_linger_anew(scheduler);
+    return pause_ms;
 }
 
 bool scheduler_team_idle(struct scheduler *scheduler, size_t team, int64_t now_ms)

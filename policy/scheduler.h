@@ -92,9 +92,11 @@ void scheduler_free(struct scheduler *scheduler);
 
 /* Changes the options of a scheduler in use. Teams keep their numbers, so there are at least as
  * many as before; one that is no more gets scheduler_no_team, and its jobs are the owner's to end.
- * What is in calls and in the book stays, as budget_configure() says. */
-void scheduler_configure(struct scheduler *scheduler, const struct scheduler_options *options,
-                         int64_t now_ms);
+ * What is in calls and in the book stays, as budget_configure() says; returns as that, and heeds
+ * it.
+ */
+int64_t scheduler_configure(struct scheduler *scheduler, const struct scheduler_options *options,
+                            int64_t now_ms);
 
 extern const struct scheduler_team scheduler_no_team;
 
