@@ -298,7 +298,7 @@ def intents_after_last_load(gateway):
 
 
 def test_a_budget_that_grows(site, simulator):
-    config = site.config(simulator, requests=2, window_s=3600, batch_linger_ms=0)
+    config = site.config(simulator, requests=2, window_s=3600, max_devices_per_call=1)
     gateway = site.gateway(config)
     for number in range(6):
         gateway.submit(body(number))
@@ -313,7 +313,7 @@ def test_a_budget_that_grows(site, simulator):
 
 def test_a_budget_that_shrinks(site, simulator):
     """What is taken stays taken; slots come free once fewer are."""
-    config = site.config(simulator, requests=5, window_s=3600, batch_linger_ms=0)
+    config = site.config(simulator, requests=5, window_s=3600, max_devices_per_call=1)
     gateway = site.gateway(config)
     for number in range(4):
         gateway.post(body(number))
@@ -328,7 +328,7 @@ def test_a_budget_that_shrinks(site, simulator):
 
 
 def test_a_longer_window_counts_what_is_out_of_the_shorter(site, simulator):
-    config = site.config(simulator, requests=2, window_s=1, batch_linger_ms=0)
+    config = site.config(simulator, requests=2, window_s=1, max_devices_per_call=1)
     gateway = site.gateway(config)
     for number in range(2):
         assert gateway.post(body(number)).status_code == 200
@@ -353,7 +353,7 @@ def test_a_longer_window_counts_what_is_out_of_the_shorter(site, simulator):
 
 
 def test_limits_of_teams(site, simulator):
-    config = site.config(simulator, requests=4, window_s=3600, batch_linger_ms=0)
+    config = site.config(simulator, requests=4, window_s=3600, max_devices_per_call=1)
     config.json["teams"]["ops"]["max"] = 1
     config.json["teams"]["ops"]["queue_limit"] = 2
     gateway = site.gateway(config)
@@ -378,7 +378,7 @@ def test_limits_of_teams(site, simulator):
 
 def test_weights(site, simulator):
     """Two teams with the same work: the calls after the change go by the new weights."""
-    config = site.config(simulator, requests=1, window_s=3600, batch_linger_ms=0)
+    config = site.config(simulator, requests=1, window_s=3600, max_devices_per_call=1)
     config.add_team("night")
     config.add_client("night", "night")
     gateway = site.gateway(config)
@@ -397,7 +397,7 @@ def test_weights(site, simulator):
 
 def test_a_team_that_is_no_more(site, simulator):
     """What it had waiting ends as after a restart; what was under way ends as it does."""
-    config = site.config(simulator, requests=2, window_s=3600, batch_linger_ms=0)
+    config = site.config(simulator, requests=2, window_s=100, max_devices_per_call=1)
     config.add_team("leaving")
     config.add_client("leaver", "leaving")
     config.add_client("siem", roles=["auditor"])

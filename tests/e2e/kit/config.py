@@ -108,7 +108,9 @@ class Config:
     def readable_path(self):
         """A configuration of the same store that can be read, whatever .path holds."""
         path = self.folder / "for-export.json"
-        path.write_text(self._good or self.path.read_text(encoding="utf-8"), encoding="utf-8")
+        good = json.loads(self._good or self.path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps({**good, "listen": [{"address": "127.0.0.1:0"}]}),
+                        encoding="utf-8")
         return path
 
     def keep_good(self):
