@@ -397,7 +397,7 @@ def test_weights(site, simulator):
 
 def test_a_team_that_is_no_more(site, simulator):
     """What it had waiting ends as after a restart; what was under way ends as it does."""
-    config = site.config(simulator, requests=2, window_s=100, max_devices_per_call=1)
+    config = site.config(simulator, requests=2, window_s=60, max_devices_per_call=1)
     config.add_team("leaving")
     config.add_client("leaver", "leaving")
     config.add_client("siem", roles=["auditor"])
