@@ -411,7 +411,7 @@ def test_a_team_that_is_no_more(site, simulator):
     clients = Together()
     clients.start(gateway.post, body(4), client="leaver", headers={"Prefer": "wait=300"})
     wait_for("it to wait", lambda: len(gateway.audit_of(event="action.accepted")) == 5)
-    del config.json["teams"]["leaving"], config.json["clients"]["leaver"]
+    del config.json["teams"]["leaving"], config.json["clients"]["leaver"], config.keys["leaver"]
     gateway.reload()
     assert gateway.wait_final(waiting["id"], client="siem")["state"] == "failed"
     problem = gateway.action(waiting["id"], client="siem")["problem"]
