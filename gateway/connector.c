@@ -37,7 +37,7 @@ enum err connector_open(struct dispatcher *dispatcher, const struct account_conf
 
     if (err != OK) {
         free(connector);
-        return error_prefix(error, "/accounts/%s", config->name);
+        return err;
     }
     connector->timeout_ms = options.timeout_ms;
     *ret_connector = connector;

@@ -235,6 +235,8 @@ static enum err open_accounts(struct dispatcher *dispatcher, struct error *error
         err = connector_open(dispatcher, account->config, &connector, error);
         if (err == OK) {
             connector_use(account, connector);
+        } else {
+            (void)error_prefix(error, "account %s", account->config->name);
         }
     }
     return err;

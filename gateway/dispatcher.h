@@ -10,6 +10,7 @@
 #include "common/error.h"
 #include "common/mailbox.h"
 #include "common/memory.h"
+#include "common/problems.h"
 #include "gateway/audit.h"
 #include "gateway/config.h"
 #include "gateway/problem.h"
@@ -125,12 +126,12 @@ struct reconfiguration {
     struct mailbox *reply_to;
     void (*on_done)(struct mail *mail, void *receiver);
     enum err result;
-    struct error error;
+    struct problems problems; /* the sender ends them */
 };
 
-/* Takes other settings. ERR_INVALID, with the JSON pointer before the text: nothing changed. OK:
- * they are in force here, but no call is sent until dispatcher_resume(), so that the log says
- * first by which budget. Any thread, one at a time. */
+/* Takes other settings. ERR_INVALID: nothing changed, and the problems say why. OK: they are in
+ * force here, but no call is sent until dispatcher_resume(), so that the log says first by which
+ * budget. Any thread, one at a time. */
 void dispatcher_configure(struct dispatcher *dispatcher, struct reconfiguration *change);
 
 /* Stores the record, again and again until it can, and then sends calls again: OK. */

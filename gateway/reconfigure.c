@@ -40,21 +40,22 @@ static struct account *find_account(const struct dispatcher *dispatcher, const c
 
 /* Opens a connector for each account that needs another one; NULL for the others. */
 static enum err open_connectors(struct dispatcher *dispatcher, const struct config *config,
-                                struct connector **connectors, struct error *error)
+                                struct connector **connectors, struct problems *problems)
 {
-    enum err err = OK;
-
-    for (size_t i = 0; err == OK && i < config->accounts.count; i++) {
+    for (size_t i = 0; i < config->accounts.count; i++) {
         const struct account_config *wanted = config_account(config, i);
         const struct account *account = find_account(dispatcher, wanted->name);
-        if (account == NULL || connector_differs(account->config, wanted)) {
-            err = connector_open(dispatcher, wanted, &connectors[i], error);
+        struct error error;
+        if ((account == NULL || connector_differs(account->config, wanted)) &&
+            connector_open(dispatcher, wanted, &connectors[i], &error) != OK) {
+            CLEANUP(cleanup_free) char *at = json_pointer_append("/accounts", wanted->name);
+            problems_add(problems, at, "%s", error.text);
         }
     }
-    for (size_t i = 0; err != OK && i < config->accounts.count; i++) {
+    for (size_t i = 0; problems->count > 0 && i < config->accounts.count; i++) {
         connector_free(connectors[i]);
     }
-    return err;
+    return problems->count > 0 ? ERR_INVALID : OK;
 }
 
 static void unretire(struct account *account)
@@ -134,7 +135,7 @@ static void on_configure(struct mail *mail, void *receiver)
     const struct config *config = change->settings->config;
     CLEANUP(cleanup_free)
     struct connector **connectors = xcalloc(config->accounts.count, sizeof(struct connector *));
-    enum err err = open_connectors(dispatcher, config, connectors, &change->error);
+    enum err err = open_connectors(dispatcher, config, connectors, &change->problems);
 
     if (err == OK) {
         apply(dispatcher, change->settings, connectors);

@@ -8,8 +8,6 @@
 #include "gateway/metrics.h"
 #include "gateway/worker.h"
 
-#include <event2/event.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #define MAX_MAIL 1024
@@ -23,10 +21,7 @@ struct reload {
     bool again;     /* a SIGHUP came meanwhile */
     bool stopped;
     struct mailbox *mailbox;
-    struct event *hangup;
 };
-
-static void on_hangup(evutil_socket_t signal, short what, void *arg);
 
 struct reload *reload_new(struct event_base *base, const struct reload_parts *parts,
                           const struct settings *settings)
@@ -36,8 +31,6 @@ struct reload *reload_new(struct event_base *base, const struct reload_parts *pa
     reload->parts = *parts;
     reload->settings = settings_ref(settings);
     reload->mailbox = mailbox_new(base, MAX_MAIL, NULL, reload);
-    reload->hangup = evsignal_new(base, SIGHUP, on_hangup, reload);
-    (void)event_add(reload->hangup, NULL);
     return reload;
 }
 
@@ -57,7 +50,7 @@ void reload_free(struct reload *reload)
         return;
     }
     mailbox_free(reload->mailbox);
-    event_free(reload->hangup);
+    problems_done(&reload->change.problems);
     settings_unref(reload->settings);
     settings_unref(reload->next);
     free(reload->change.record);
@@ -89,7 +82,7 @@ static void record_rejection(struct reload *reload, json_t *detail)
     }
 }
 
-/* Says all that is wrong: the problems, or what made it impossible to see any. */
+/* Says all that is wrong: the problems; or where there are none, why the file cannot be read. */
 static void reject(struct reload *reload, const struct problems *problems,
                    const struct error *error)
 {
@@ -156,14 +149,14 @@ static void on_worker_done(struct mail *mail, void *receiver)
 static void on_dispatcher_done(struct mail *mail, void *receiver)
 {
     struct reload *reload = receiver;
-    struct problems none = {0};
 
     (void)mail;
     if (reload->stopped) {
         return;
     }
     if (reload->change.result != OK) {
-        reject(reload, &none, &reload->change.error);
+        reject(reload, &reload->change.problems, NULL);
+        problems_done(&reload->change.problems);
         settings_unref(TAKE(reload->next));
         finish(reload);
         return;
@@ -215,12 +208,8 @@ static void start(struct reload *reload)
     problems_done(&problems);
 }
 
-static void on_hangup(evutil_socket_t signal, short what, void *arg)
+void reload_now(struct reload *reload)
 {
-    struct reload *reload = arg;
-
-    (void)signal;
-    (void)what;
     if (reload->stopped) {
         return;
     }

@@ -1,4 +1,4 @@
-/* Reload: another configuration for the running gateway, on SIGHUP. Main thread.
+/* Reload: another configuration for the running gateway. Main thread.
  *
  *   file read and checked, everything made of it ─▶ dispatcher takes it, holds calls back
  *     ─▶ workers take it ─▶ its record is stored, calls go again ─▶ keeper, refusals take it
@@ -28,9 +28,12 @@ struct reload_parts {
     size_t worker_count;
 };
 
-/* Waits for SIGHUP from now on. settings are those in force. */
+/* settings are those in force. */
 struct reload *reload_new(struct event_base *base, const struct reload_parts *parts,
                           const struct settings *settings);
+
+/* Begins one: SIGHUP came. */
+void reload_now(struct reload *reload);
 
 /* The settings that were last made to be in force. */
 const struct settings *reload_settings(const struct reload *reload);

@@ -42,6 +42,7 @@ struct server {
     char admin_address[LISTENER_ADDRESS_SIZE];
     struct event *term;
     struct event *interrupt;
+    struct event *hangup;
     struct event *poll;
     int64_t drain_deadline_ms;
 };
@@ -206,6 +207,15 @@ static void on_signal(evutil_socket_t signal, short what, void *arg)
     (void)event_add(server->poll, &interval);
 }
 
+static void on_hangup(evutil_socket_t signal, short what, void *arg)
+{
+    struct server *server = arg;
+
+    (void)signal;
+    (void)what;
+    reload_now(server->reload);
+}
+
 /* ---- Life ---- */
 
 static void log_listening(const struct server *server)
@@ -337,15 +347,18 @@ static void set_up_loop(struct server *server)
     server->base = event_base_new();
     server->term = evsignal_new(server->base, SIGTERM, on_signal, server);
     server->interrupt = evsignal_new(server->base, SIGINT, on_signal, server);
+    server->hangup = evsignal_new(server->base, SIGHUP, on_hangup, server);
     server->poll = event_new(server->base, -1, EV_PERSIST, on_poll, server);
     (void)event_add(server->term, NULL);
     (void)event_add(server->interrupt, NULL);
+    (void)event_add(server->hangup, NULL);
 }
 
 static void free_loop(struct server *server)
 {
     event_free(server->term);
     event_free(server->interrupt);
+    event_free(server->hangup);
     event_free(server->poll);
     event_base_free(server->base);
 }

@@ -49,26 +49,30 @@ class Gateway(Process):
 
     # ---- another configuration ----
 
+    def _hang_up(self, message):
+        before = len(self.logged(message))
+        self.send_signal(signal.SIGHUP)
+        wait_for(message, lambda: len(self.logged(message)) > before)
+
     def reload(self):
         """SIGHUP with what .config is now; returns when it is in force."""
-        before = len(self.logged("configuration reloaded"))
         self.config.write()
-        self.send_signal(signal.SIGHUP)
-        wait_for("the configuration to be reloaded",
-                 lambda: len(self.logged("configuration reloaded")) > before)
+        self._hang_up("configuration reloaded")
         self.config.keep_good()
 
     def reload_badly(self, text=None):
-        """The same for what it must reject (text: instead of the file); returns the detail of the
-        audit record."""
-        before = len(self.audit_of(event="config.rejected"))
+        """The same for what it must reject; text: what the file then holds."""
         if text is None:
             self.config.write()
         else:
             self.config.path.write_text(text, encoding="utf-8")
-        self.send_signal(signal.SIGHUP)
-        records = wait_for("the configuration to be rejected",
-                           lambda: self.audit_of(event="config.rejected")[before:])
+        self._hang_up("the configuration was not reloaded: the one before stays in force")
+
+    def rejection(self, text=None):
+        """The same; returns the detail of the audit record."""
+        before = len(self.audit_of(event="config.rejected"))
+        self.reload_badly(text)
+        records = wait_for("the record", lambda: self.audit_of(event="config.rejected")[before:])
         return records[0]["detail"]
 
     # ---- its clients ----
