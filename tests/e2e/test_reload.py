@@ -366,6 +366,48 @@ def test_a_longer_window_counts_what_is_out_of_the_shorter(site, simulator):
     assert len(simulator.calls()) == 3
 
 
+def assert_within_budget(records):
+    """At each call fewer are held than the budget last recorded allows; by the boot clock."""
+    requests, window_ms, taken, counted = 0, 0, {}, {}
+    for record in records:
+        id, now = record.get("call_id"), record.get("detail", {}).get("clock", {}).get("ms")
+        if record["event"] == "config.loaded":
+            budget = record["detail"]["accounts"]["main"]
+            requests, window_ms = budget["requests"], budget["window_s"] * 1000
+        elif record["event"] == "call.intent":
+            held = sum(counted.get(other, now) + window_ms > now for other in taken)
+            assert held < requests, record
+            taken[id] = now
+        elif record["event"] == "call.outcome":
+            counted[id] = now
+    return len(taken)
+
+
+def test_never_over_a_budget_that_changes(site, simulator):
+    """With a queue that never ends, whatever the reloads come in between."""
+    config = site.config(simulator, requests=2, window_s=1, max_devices_per_call=1)
+    config.json["teams"]["ops"]["queue_limit"] = 100000
+    gateway = site.gateway(config)
+    stop = threading.Event()
+
+    def load(place):
+        number = 0
+        while not stop.is_set():
+            number += 1
+            gateway.submit(body(f"{place}-{number}"))
+
+    clients = Together()
+    for place in range(4):
+        clients.start(load, place)
+    for number in range(60):
+        config.account["budget"] = {"requests": (2, 60)[number % 2],
+                                    "window_s": (1, 2, 1)[number // 20]}
+        gateway.reload()
+    stop.set()
+    clients.results()
+    assert assert_within_budget(gateway.audit()) > 60
+
+
 def test_limits_of_teams(site, simulator):
     config = site.config(simulator, requests=4, window_s=3600, max_devices_per_call=1)
     config.json["teams"]["ops"]["max"] = 1

@@ -13,7 +13,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = pathlib.Path(os.environ.get("TOLLGATE_BUILD", ROOT / "build")).resolve()
 TOLLGATE = BUILD / "tollgate"
 TOLLGATE_SIM = BUILD / "tollgate-sim"
-SANITIZED = TOLLGATE.exists() and b"__asan_init" in TOLLGATE.read_bytes()
+SANITIZED = TOLLGATE.exists() and any(
+    sign in TOLLGATE.read_bytes() for sign in (b"__asan_init", b"__tsan_init"))
 
 
 def run_tollgate(*arguments, stdin="", timeout_s=DEADLINE_S):
