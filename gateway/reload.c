@@ -105,6 +105,7 @@ static void start(struct reload *reload);
 
 static void finish(struct reload *reload)
 {
+    notify_ready(reload->parts.notifier, "serving");
     if (reload->again && !reload->stopped) {
         reload->again = false;
         start(reload);
@@ -198,8 +199,10 @@ static void start(struct reload *reload)
     struct problems problems = {0};
     struct error error = {0};
 
+    notify_reloading(reload->parts.notifier);
     if (make_next(reload, &problems, &error) != OK) {
         reject(reload, &problems, &error);
+        finish(reload);
     } else {
         reload->change = (struct reconfiguration){
             .settings = reload->next, .reply_to = reload->mailbox, .on_done = on_dispatcher_done};

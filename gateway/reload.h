@@ -11,6 +11,7 @@
 #include "common/memory.h"
 #include "gateway/gateway.h"
 #include "gateway/keeper.h"
+#include "gateway/notify.h"
 #include "gateway/settings.h"
 
 #include <stddef.h>
@@ -24,6 +25,7 @@ struct reload_parts {
     const char *path; /* of the configuration */
     struct gateway *gateway;
     struct keeper *keeper;
+    const struct notifier *notifier; /* is told when one begins and ends */
     struct worker **workers;
     size_t worker_count;
 };

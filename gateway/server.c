@@ -10,8 +10,11 @@
 #include "gateway/keeper.h"
 #include "gateway/listener.h"
 #include "gateway/metrics.h"
+#include "gateway/notify.h"
+#include "gateway/process.h"
 #include "gateway/reload.h"
 #include "gateway/settings.h"
+#include "gateway/streams.h"
 #include "gateway/version.h"
 #include "gateway/worker.h"
 
@@ -24,7 +27,8 @@
 #include <unistd.h>
 
 #define DRAIN_POLL_MS  20
-#define DRAIN_EXTRA_MS 5000 /* for outcomes and answers, beyond the longest upstream call */
+#define DRAIN_EXTRA_MS 5000  /* for outcomes and answers, beyond the longest upstream call */
+#define PULSE_MS       30000 /* unless the service manager has another wish */
 
 struct server {
     struct gateway gateway;
@@ -34,6 +38,9 @@ struct server {
     struct event_base *base;
     struct admin *admin;
     struct keeper *keeper;
+    struct streams *streams;
+    struct notifier *notifier;
+    bool hangs; /* as last logged */
     struct worker **workers;
     size_t worker_count;
     int *fds; /* worker_count for each listen address */
@@ -135,10 +142,40 @@ static void start_reload(struct server *server)
     struct reload_parts parts = {.path = server->path,
                                  .gateway = &server->gateway,
                                  .keeper = server->keeper,
+                                 .notifier = server->notifier,
                                  .workers = server->workers,
                                  .worker_count = server->worker_count};
 
     server->reload = reload_new(server->base, &parts, server->settings);
+}
+
+/* ---- Health ---- */
+
+static void on_beat(const char *hangs, void *arg)
+{
+    struct server *server = arg;
+
+    if (hangs == NULL) {
+        notify_alive(server->notifier);
+    } else if (!server->hangs) {
+        log_error("a thread does not answer", "s:s", "thread", hangs);
+    }
+    server->hangs = hangs != NULL;
+}
+
+static void start_pulse(struct server *server)
+{
+    int64_t watchdog_ms = notifier_watchdog_ms(server->notifier);
+    struct pulse *pulse =
+        pulse_new(server->base, watchdog_ms > 0 ? watchdog_ms : PULSE_MS, on_beat, server);
+
+    for (size_t w = 0; w < server->worker_count; w++) {
+        pulse_watch_mailbox(pulse, "a worker", worker_mailbox(server->workers[w]));
+    }
+    pulse_watch_mailbox(pulse, "the dispatcher", dispatcher_mailbox(server->gateway.dispatcher));
+    pulse_watch_store(pulse, server->gateway.store);
+    server->gateway.pulse = pulse;
+    pulse_start(pulse);
 }
 
 /* ---- Draining ---- */
@@ -196,6 +233,7 @@ static void on_signal(evutil_socket_t signal, short what, void *arg)
         return;
     }
     log_info("draining", "s:s", "signal", strsignal((int)signal));
+    notify_stopping(server->notifier, "draining: calls under way end");
     server->gateway.draining = true;
     server->drain_deadline_ms =
         clock_boot_ms() + longest_call_ms(reload_settings(server->reload)->config) + DRAIN_EXTRA_MS;
@@ -248,6 +286,7 @@ static enum err start(struct server *server, struct error *error)
     server->gateway.refusals = refusals_new(server->base, config, store);
     record_event(server, "node.started", json_pack("{s:s}", "version", TOLLGATE_VERSION));
     record_event(server, "config.loaded", settings_detail(server->settings));
+    server->streams = streams_start(config, store, server->base);
     err = dispatcher_new(server->settings, store, &dispatcher, error);
     server->gateway.dispatcher = dispatcher;
     if (err == OK) {
@@ -265,6 +304,8 @@ static enum err start(struct server *server, struct error *error)
     }
     metrics_set(METRIC_BUILD_INFO, TOLLGATE_VERSION, NULL, 1);
     log_listening(server);
+    notify_ready(server->notifier, "serving");
+    start_pulse(server);
     return OK;
 }
 
@@ -299,6 +340,7 @@ static void stop(struct server *server)
         refusals_end(server->gateway.refusals);
         record_event(server, "node.stopped", NULL);
         keeper_stop(server->keeper);
+        streams_stop(server->streams);
         store_stop(server->gateway.store);
     }
     flush_mail(server);
@@ -308,6 +350,7 @@ static void stop(struct server *server)
     dispatcher_free(server->gateway.dispatcher);
     keeper_free(server->keeper);
     refusals_free(server->gateway.refusals);
+    pulse_free(server->gateway.pulse);
     reload_free(server->reload);
     if (server->gateway.store != NULL) {
         store_free(server->gateway.store);
@@ -328,13 +371,19 @@ static void close_sockets(struct server *server)
     }
 }
 
-/* What the configuration names, but is not as it should be: its check found it good just before. */
+/* Confined first: keys are read into the heap for secrets. What is wrong now, its check found good
+ * just before. */
 static enum err make_settings(struct server *server, struct config *config_take,
                               struct error *error)
 {
     struct problems problems = {0};
-    enum err err = settings_new(config_take, NULL, &server->settings, &problems);
+    enum err err = process_confine(config_take, error);
 
+    if (err != OK) {
+        config_free(config_take);
+        return err;
+    }
+    err = settings_new(config_take, NULL, &server->settings, &problems);
     if (err != OK) {
         (void)error_set(error, err, "%s: %s", problems.items[0].pointer, problems.items[0].detail);
     }
@@ -375,6 +424,7 @@ enum err server_run(const char *path, struct config *config_take, struct error *
     (void)evthread_use_pthreads();
     raise_descriptor_limit(server.settings->config);
     server.worker_count = count_workers(server.settings->config);
+    server.notifier = notifier_new();
     set_up_loop(&server);
     err = start(&server, error);
     if (err == OK) {
@@ -387,6 +437,7 @@ enum err server_run(const char *path, struct config *config_take, struct error *
     free(server.workers);
     free(server.fds);
     settings_unref(server.settings);
+    notifier_free(server.notifier);
     log_info("stopped", "");
     return err;
 }

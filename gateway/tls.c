@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "gateway/metrics.h"
+#include "gateway/tls_key.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -55,6 +56,20 @@ static int on_verify(int good, X509_STORE_CTX *verification)
         }
     }
     return good;
+}
+
+static enum err use_certificate(SSL_CTX *context, const char *certificate, const char *key,
+                                const char **ret_option, struct error *error)
+{
+    *ret_option = "certificate";
+    if (SSL_CTX_use_certificate_chain_file(context, certificate) != 1) {
+        return fail(context, certificate, error);
+    }
+    *ret_option = "key";
+    if (!tls_use_key(context, key) || SSL_CTX_check_private_key(context) != 1) {
+        return fail(context, key, error);
+    }
+    return OK;
 }
 
 static SSL_CTX *new_context(void)
@@ -139,18 +154,15 @@ enum err tls_server_context(const struct listen_config *listen, SSL_CTX **ret_co
                             const char **ret_option, struct error *error)
 {
     SSL_CTX *context = new_context();
+    enum err err;
 
     *ret_option = "certificate";
     if (context == NULL) {
         return fail(context, "TLS", error);
     }
-    if (SSL_CTX_use_certificate_chain_file(context, listen->tls.certificate) != 1) {
-        return fail(context, listen->tls.certificate, error);
-    }
-    *ret_option = "key";
-    if (SSL_CTX_use_PrivateKey_file(context, listen->tls.key, SSL_FILETYPE_PEM) != 1 ||
-        SSL_CTX_check_private_key(context) != 1) {
-        return fail(context, listen->tls.key, error);
+    err = use_certificate(context, listen->tls.certificate, listen->tls.key, ret_option, error);
+    if (err != OK) {
+        return err;
     }
     if (listen->tls.client_ca != NULL) {
         *ret_option = ask_for_certificates(context, listen);
@@ -161,4 +173,29 @@ enum err tls_server_context(const struct listen_config *listen, SSL_CTX **ret_co
     }
     *ret_context = context;
     return OK;
+}
+
+enum err tls_client_context(const char *ca_file, const char *certificate, const char *key,
+                            SSL_CTX **ret_context, struct error *error)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    const char *option;
+    enum err err = OK;
+
+    if (context == NULL || SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1) {
+        return fail(context, "TLS", error);
+    }
+    (void)SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    if (ca_file != NULL ? SSL_CTX_load_verify_file(context, ca_file) != 1
+                        : SSL_CTX_set_default_verify_paths(context) != 1) {
+        return fail(context, ca_file != NULL ? ca_file : "the system's CAs", error);
+    }
+    if (certificate != NULL) {
+        err = use_certificate(context, certificate, key, &option, error);
+    }
+    if (err == OK) {
+        *ret_context = context;
+    }
+    return err;
 }

@@ -1,21 +1,30 @@
 /* Scheduler, other options while it is in use: see scheduler_configure(). Jobs, groups, lanes and
  * charges know their team by its number, which stays; so a team that is no more leaves a number
  * behind, until the owner gives it to another. */
+#include "policy/forecast.h"
 #include "policy/scheduler_priv.h"
 
 #include <assert.h>
+#include <stdlib.h>
 
 const struct scheduler_team scheduler_no_team = {.weight = 1};
 
 void teams_add(struct scheduler *scheduler, const struct scheduler_team *teams, size_t count)
 {
-    size_t before = scheduler->team_count;
+    struct team_queue *before = scheduler->teams;
+    size_t had = scheduler->team_count;
 
     scheduler->team_count += count;
-    scheduler->teams = xrealloc(scheduler->teams, scheduler->team_count, sizeof(*scheduler->teams));
+    scheduler->teams = xcalloc(scheduler->team_count, sizeof(*scheduler->teams));
+    for (size_t i = 0; i < had; i++) {
+        scheduler->teams[i] = before[i];
+        order_move(&scheduler->teams[i], &before[i]);
+    }
+    free(before);
     for (size_t i = 0; i < count; i++) {
-        struct team_queue *team = &scheduler->teams[before + i];
-        *team = (struct team_queue){.options = teams[i]};
+        struct team_queue *team = &scheduler->teams[had + i];
+        team->options = teams[i];
+        order_init(team);
         heap_init(&team->ripe, lane_has_priority, offsetof(struct lane, ripe_place));
     }
 }
@@ -44,13 +53,12 @@ int64_t scheduler_configure(struct scheduler *scheduler, const struct scheduler_
     share_expire(scheduler);
     share_shift(scheduler, longer_ms);
     scheduler_pause(scheduler, pause_ms);
-    if (options->max_devices != scheduler->options.max_devices) {
-        scheduler->devices_fit = 16 * options->max_devices;
-    }
     scheduler->options = *options;
     scheduler->options.teams = NULL;
     change_teams(scheduler, options);
     share_init(scheduler);
+    forecast_configure(scheduler->forecast);
+    scheduler->changes++;
     groups_linger_anew(scheduler);
     return pause_ms;
 }
