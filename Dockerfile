@@ -12,7 +12,7 @@ FROM ${BASE} AS build
 RUN apt-get update && \
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
         gcc libc6-dev cmake ninja-build pkgconf libevent-dev libssl-dev libjansson-dev \
-        libcurl4-openssl-dev libsqlite3-dev
+        libcurl4-openssl-dev libsqlite3-dev libseccomp-dev
 COPY . /source
 RUN cmake -G Ninja -S /source -B /build -D BUILD_TESTING=OFF && \
     ninja -C /build && \
@@ -22,7 +22,7 @@ FROM ${BASE}
 RUN apt-get update && \
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
         ca-certificates libevent-2.1-7 libevent-openssl-2.1-7 libevent-pthreads-2.1-7 libssl3 \
-        libjansson4 libcurl4 libsqlite3-0 && \
+        libjansson4 libcurl4 libsqlite3-0 libseccomp2 && \
     rm -rf /var/lib/apt/lists/* && \
     useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin tollgate && \
     install -d -o tollgate -g tollgate -m 0700 /var/lib/tollgate

@@ -27,7 +27,8 @@ const char *clock_boot_id(void);
 /* RFC 3339 in UTC with milliseconds: 2026-11-22T10:00:00.000Z. */
 const char *clock_format(int64_t wall_ms, char text[CLOCK_TEXT_SIZE]);
 
-/* Reads RFC 3339 (with Z or an offset) into milliseconds since the epoch. ERR_MALFORMED. */
+/* Reads RFC 3339 (T and Z in capitals, or an offset; no leap seconds) into milliseconds since the
+ * epoch; what is finer is dropped. ERR_MALFORMED. */
 enum err clock_parse(const char *text, int64_t *ret_wall_ms) MUST_CHECK;
 
 #endif

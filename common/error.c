@@ -1,6 +1,8 @@
 /* Errors: see error.h. */
 #include "common/error.h"
 
+#include "common/utf8.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +16,7 @@ enum err error_set(struct error *error, enum err code, const char *format, ...)
         va_start(args, format);
         (void)vsnprintf(error->text, sizeof(error->text), format, args);
         va_end(args);
+        utf8_mend(error->text);
     }
     return code;
 }
@@ -30,5 +33,6 @@ enum err error_prefix(struct error *error, const char *format, ...)
     memcpy(text, error->text, sizeof(text));
     (void)snprintf(error->text, sizeof(error->text), "%s: %.*s", context,
                    (int)(sizeof(error->text) - sizeof(context) - 2), text);
+    utf8_mend(error->text);
     return error->code;
 }

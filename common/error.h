@@ -1,4 +1,5 @@
 /* Errors: one code to branch on and one sentence for a person.
+ * The text is UTF-8, wherever it comes from and is cut: answers and records are made of it.
  * Any thread; a struct error is embedded by the caller and owns nothing. */
 #ifndef COMMON_ERROR_H
 #define COMMON_ERROR_H

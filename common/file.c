@@ -18,8 +18,30 @@ static void close_fd(int *fd)
     }
 }
 
+static const char credential[] = "credential:";
+
+static bool is_credential(const char *path)
+{
+    const char *directory = getenv("CREDENTIALS_DIRECTORY");
+    size_t len = directory != NULL ? strlen(directory) : 0;
+
+    return len > 0 && strncmp(path, directory, len) == 0 && path[len] == '/' &&
+           strchr(path + len + 1, '/') == NULL;
+}
+
+/* Where the service manager keeps credentials only the service gets in; it lets the service read
+ * its own, which are root's, by an access list: and that shows as the group's permission. */
+static bool is_private_credential(const char *path, const struct stat *info)
+{
+    return is_credential(path) && (info->st_uid == 0 || info->st_uid == geteuid()) &&
+           (info->st_mode & (S_IWGRP | S_IXGRP | S_IRWXO)) == 0;
+}
+
 static enum err check_private(const char *path, const struct stat *info, struct error *error)
 {
+    if (is_private_credential(path, info)) {
+        return OK;
+    }
     if (info->st_uid != geteuid()) {
         return error_set(error, ERR_DENIED,
                          "%s: belongs to user %u, but the gateway runs as user %u: chown it", path,
@@ -69,6 +91,12 @@ static enum err read_file(const char *path, size_t max, bool private, char **ret
     struct stat info;
     enum err err;
 
+    if (fd < 0 && file_is_unplaced(path)) {
+        return error_set(error, ERR_NOT_FOUND,
+                         "%s: there are no credentials here ($CREDENTIALS_DIRECTORY is not set): "
+                         "the service manager gives them to the service alone",
+                         path);
+    }
     if (fd < 0) {
         return error_set(error, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: %s", path,
                          strerror(errno));
@@ -121,4 +149,19 @@ enum err file_read_secret(const char *path, struct secret **ret_secret, struct e
 char *file_join(const char *directory, const char *name)
 {
     return name[0] == '/' ? xstrdup(name) : xasprintf("%s/%s", directory, name);
+}
+
+bool file_is_unplaced(const char *name)
+{
+    return strncmp(name, credential, strlen(credential)) == 0;
+}
+
+char *file_place(const char *directory, const char *name)
+{
+    const char *credentials = getenv("CREDENTIALS_DIRECTORY");
+
+    if (!file_is_unplaced(name)) {
+        return file_join(directory, name);
+    }
+    return credentials != NULL ? file_join(credentials, name + strlen(credential)) : xstrdup(name);
 }

@@ -2,6 +2,7 @@
 #include "common/problems.h"
 
 #include "common/memory.h"
+#include "common/utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@ void problems_add(struct problems *problems, const char *pointer, const char *fo
     va_start(args, format);
     (void)vsnprintf(detail, sizeof(detail), format, args);
     va_end(args);
+    utf8_mend(detail);
     problems->items = xrealloc(problems->items, problems->count + 1, sizeof(*problems->items));
     problems->items[problems->count++] =
         (struct problem){.pointer = xstrdup(pointer), .detail = xstrdup(detail)};

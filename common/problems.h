@@ -19,7 +19,8 @@ struct problems {
 
 #define PROBLEMS_MAX 100 /* more than these are not kept */
 
-/* Adds one; the texts are copied. */
+/* Adds one; the texts are copied. What the format cuts within a character stays UTF-8: JSON takes
+ * nothing else. */
 void problems_add(struct problems *problems, const char *pointer, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

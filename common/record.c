@@ -222,10 +222,14 @@ enum err record_read(const char *bytes, size_t len, struct record *ret_record)
 /* The next value of an array; at its end, or if it is none, false. */
 static bool next_value(struct record_piece array, const char **at, struct record_piece *ret)
 {
-    struct scan scan = {*at != NULL ? *at : array.at, array.at + array.len};
     const char *from;
+    struct scan scan;
 
-    if (array.at == NULL || !scan_take(&scan, *at != NULL ? ',' : '[')) {
+    if (array.at == NULL) {
+        return false;
+    }
+    scan = (struct scan){*at != NULL ? *at : array.at, array.at + array.len};
+    if (!scan_take(&scan, *at != NULL ? ',' : '[')) {
         return false;
     }
     from = scan.at;
@@ -259,10 +263,14 @@ bool record_next_member(struct record_piece array, const char *name, const char 
 
 struct record_piece record_member(struct record_piece object, const char *name)
 {
-    struct scan scan = {object.at, object.at + object.len};
     const struct record_piece none = {NULL, 0};
+    struct scan scan;
 
-    if (object.at == NULL || !scan_take(&scan, '{')) {
+    if (object.at == NULL) {
+        return none;
+    }
+    scan = scan_of(object);
+    if (!scan_take(&scan, '{')) {
         return none;
     }
     do {

@@ -1,6 +1,8 @@
 /* Scan: see scan.h. Never behind the last byte, no recursion. */
 #include "common/scan.h"
 
+#include "common/utf8.h"
+
 #include <stdint.h>
 #include <string.h>
 
@@ -19,33 +21,6 @@ static const uint8_t byte_kinds[256] = {
 static enum byte byte_of(char byte)
 {
     return (enum byte)byte_kinds[(unsigned char)byte];
-}
-
-static bool is_continuation(unsigned char byte)
-{
-    return (byte & 0xc0) == 0x80;
-}
-
-/* The length of the UTF-8 sequence (RFC 3629) that begins with a byte above ASCII; 0: none. */
-static size_t utf8_length(const char *text, size_t left)
-{
-    const unsigned char *at = (const unsigned char *)text;
-
-    if (at[0] >= 0xc2 && at[0] <= 0xdf) {
-        return left >= 2 && is_continuation(at[1]) ? 2 : 0;
-    }
-    if ((at[0] & 0xf0) == 0xe0) {
-        bool good = left >= 3 && is_continuation(at[1]) && is_continuation(at[2]) &&
-                    !(at[0] == 0xe0 && at[1] < 0xa0) && !(at[0] == 0xed && at[1] > 0x9f);
-        return good ? 3 : 0;
-    }
-    if (at[0] >= 0xf0 && at[0] <= 0xf4) {
-        bool good = left >= 4 && is_continuation(at[1]) && is_continuation(at[2]) &&
-                    is_continuation(at[3]) && !(at[0] == 0xf0 && at[1] < 0x90) &&
-                    !(at[0] == 0xf4 && at[1] > 0x8f);
-        return good ? 4 : 0;
-    }
-    return 0;
 }
 
 /* Four hex digits; -1: they are none. */

@@ -4,10 +4,20 @@
 #ifndef COMMON_SECRET_H
 #define COMMON_SECRET_H
 
+#include "common/error.h"
+#include "common/memory.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
 struct secret;
+
+/* From now on secrets, and the private keys that OpenSSL holds, are kept in a heap of at least so
+ * many bytes that is locked in memory, lies between guard pages, and is left out of core images.
+ * Once, before there are other threads. A secret that finds it full is kept in ordinary memory;
+ * OpenSSL's own, such as the key of a TLS handshake, then fail. ERR_FULL: it is used, but may be
+ * swapped out. ERR_UNAVAILABLE: secrets are kept in ordinary memory. */
+enum err secret_heap_init(size_t bytes, struct error *error) MUST_CHECK;
 
 /* Copies len bytes; the caller cleanses its own copy. */
 struct secret *secret_new(const char *data, size_t len);

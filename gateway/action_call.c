@@ -1,6 +1,7 @@
 /* The two calls that submit an action, from the body to the answer: read it, decide, submit it to
  * the dispatcher, wait for what the caller wants to wait for. Worker threads. */
 #include "gateway/action_view.h"
+#include "gateway/headers.h"
 #include "gateway/metrics.h"
 #include "gateway/routes.h"
 #include "gateway/worker.h"
@@ -9,7 +10,6 @@
 #include "common/json.h"
 #include "common/log.h"
 
-#include <ctype.h>
 #include <event2/buffer.h>
 #include <event2/event.h>
 #include <event2/http.h>
@@ -17,104 +17,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_WAIT_S       300
-#define MAX_REASON_BYTES 512
-#define DEFAULT_PRIORITY 3 /* RFC 9218 */
-
 /* ---- Reading the request ---- */
-
-/* application/json, with no parameter but charset=utf-8. */
-static bool is_json(const char *type)
-{
-    static const char json[] = "application/json";
-
-    if (type == NULL || strncasecmp(type, json, strlen(json)) != 0) {
-        return false;
-    }
-    type += strlen(json);
-    type += strspn(type, " \t");
-    if (*type == ';') {
-        type++;
-        type += strspn(type, " \t");
-        if (strncasecmp(type, "charset=", 8) != 0) {
-            return false;
-        }
-        type += 8;
-        return strcasecmp(type, "utf-8") == 0 || strcasecmp(type, "\"utf-8\"") == 0;
-    }
-    return *type == '\0';
-}
-
-/* Whether a preference of that name is in the Prefer header (RFC 7240); its value, if any, is
- * given as text that starts after '='. */
-static bool find_preference(const char *prefer, const char *name, const char **ret_value)
-{
-    size_t len = strlen(name);
-
-    while (prefer != NULL && *prefer != '\0') {
-        prefer += strspn(prefer, " \t,;");
-        if (strncasecmp(prefer, name, len) == 0 &&
-            (prefer[len] == '\0' || strchr(" \t,;=", prefer[len]) != NULL)) {
-            *ret_value = prefer[len] == '=' ? prefer + len + 1 : "";
-            return true;
-        }
-        prefer += strcspn(prefer, ",;");
-    }
-    return false;
-}
 
 /* How long the caller waits, and what it gets when that ends. */
 static void read_preferences(struct request *request, bool async_by_default)
 {
-    const char *prefer = request_header(request, "Prefer");
+    struct header_prefer prefer = header_read_prefer(request_header(request, "Prefer"));
     const struct config *config = request->config;
     size_t team = (size_t)request->principal.client->team_index;
-    const char *value;
-    bool waits = find_preference(prefer, "wait", &value) && isdigit((unsigned char)value[0]);
-    long wait_s = waits ? strtol(value, NULL, 10) : 0;
+    bool waits = prefer.wait_s >= 0;
 
-    request->respond_async =
-        find_preference(prefer, "respond-async", &value) || (async_by_default && !waits);
+    request->respond_async = prefer.respond_async || (async_by_default && !waits);
     if (waits) {
-        request->wait_ms = (wait_s < MAX_WAIT_S ? wait_s : MAX_WAIT_S) * 1000;
+        request->wait_ms = prefer.wait_s * 1000;
     } else {
         request->wait_ms =
             request->respond_async ? -1 : config_team(config, team)->sync_wait_s * 1000;
     }
 }
 
-static int64_t read_priority(const struct request *request)
-{
-    const char *given = request_header(request, "Priority");
-    const char *value = NULL;
-
-    for (; given != NULL && *given != '\0'; given += strcspn(given, ","), given += *given == ',') {
-        given += strspn(given, " \t");
-        if (strncmp(given, "u=", 2) == 0 && given[2] >= '0' && given[2] <= '7' &&
-            (given[3] == '\0' || strchr(", \t;", given[3]) != NULL)) {
-            value = given + 2;
-        }
-    }
-    return value != NULL ? *value - '0' : DEFAULT_PRIORITY;
-}
-
-/* A reason is text for people: bounded, UTF-8, without control characters. */
 static bool read_reason(struct request *request)
 {
     const char *given = request_header(request, "Action-Reason");
-    CLEANUP(cleanup_json) json_t *checked = NULL;
 
-    if (given == NULL) {
-        return true;
-    }
-    checked = json_string(given); /* NULL when it is not UTF-8 */
-    if (checked == NULL || strlen(given) > MAX_REASON_BYTES) {
+    if (given != NULL && !header_is_reason(given)) {
         return false;
-    }
-    for (const unsigned char *at = (const unsigned char *)given; *at != '\0'; at++) {
-        if (iscntrl(*at) || (at[0] == 0xc2 && at[1] < 0xa0)) { /* U+0080 to U+009F */
-            return false;
-        }
     }
     request->reason = xstrdup(given);
     return true;
@@ -148,7 +75,7 @@ static void submit(struct request *request, const struct decision *decision)
         .reason = xstrdup(request->reason),
         .rule = xstrdup(decision->rule),
         .report = decision->violation_count > 0 ? decision_violations(decision) : NULL,
-        .priority = read_priority(request),
+        .priority = header_read_priority(request_header(request, "Priority")),
         .wait_ms = request->respond_async ? -1 : request->wait_ms,
         .waits = request->wait_ms >= 0,
         .idempotency_key = xstrdup(request->idempotency_key),
@@ -212,7 +139,7 @@ static bool check_headers(struct request *request)
     if (request->principal.client->team_index < 0) {
         request_refuse(request, PROBLEM_FORBIDDEN,
                        "The client belongs to no team, so it cannot submit actions.", NULL, 0);
-    } else if (!is_json(request_header(request, "Content-Type"))) {
+    } else if (!header_is_json(request_header(request, "Content-Type"))) {
         request_refuse(request, PROBLEM_UNSUPPORTED_MEDIA_TYPE,
                        "Send the action as 'Content-Type: application/json'.", NULL, 0);
     } else if (!read_reason(request)) {

@@ -25,8 +25,13 @@ struct admin {
     struct gateway *gateway;
     struct evhttp *http;
     struct guard *guard;
+    struct evconnlistener *listener;
+    struct event *resume;
     atomic_size_t connections;
 };
+
+/* The one of this process: evhttp has put its own argument in the place of the listener's. */
+static struct admin *only;
 
 static void reply(struct evhttp_request *http, int status, const char *type, const char *text)
 {
@@ -46,10 +51,18 @@ static void reply(struct evhttp_request *http, int status, const char *type, con
     evbuffer_free(buffer);
 }
 
+/* Live: the main thread is the one that answers; the others must have answered it. */
 static void on_livez(struct admin *admin, struct evhttp_request *http)
 {
-    (void)admin;
-    reply(http, 200, "application/json", "{\"live\":true}\n");
+    const char *hangs = pulse_hangs(admin->gateway->pulse);
+    CLEANUP(cleanup_free) char *text = NULL;
+
+    if (hangs == NULL) {
+        reply(http, 200, "application/json", "{\"live\":true}\n");
+        return;
+    }
+    text = xasprintf("{\"live\":false,\"problems\":[\"%s does not answer\"]}\n", hangs);
+    reply(http, 503, "application/json", text);
 }
 
 /* Ready: would an action sent now be taken? One account without a token does not take the whole
@@ -134,6 +147,25 @@ static void make_request_id(char ret_id[GUARD_REQUEST_ID_SIZE], void *arg)
     request_make_id(ret_id, GUARD_REQUEST_ID_SIZE);
 }
 
+static void on_resume(evutil_socket_t fd, short what, void *arg)
+{
+    struct admin *admin = arg;
+
+    (void)fd;
+    (void)what;
+    (void)evconnlistener_enable(admin->listener);
+}
+
+/* Out of descriptors: a listener that goes on accepting would spin. */
+static void on_accept_error(struct evconnlistener *listener, void *evhttp)
+{
+    static const struct timeval pause = {.tv_usec = 100000};
+
+    (void)evhttp;
+    (void)evconnlistener_disable(listener);
+    (void)evtimer_add(only->resume, &pause);
+}
+
 struct admin *admin_new(struct event_base *base, struct gateway *gateway, int fd)
 {
     struct admin *admin = xcalloc(1, sizeof(*admin));
@@ -149,15 +181,18 @@ struct admin *admin_new(struct event_base *base, struct gateway *gateway, int fd
         .connections = &admin->connections,
         .make_request_id = make_request_id,
     };
-    struct evconnlistener *listener;
 
+    assert(only == NULL);
+    only = admin;
     admin->gateway = gateway;
     admin->guard = guard_new(base, &options);
     admin->http = evhttp_new(base);
-    listener =
+    admin->listener =
         evconnlistener_new(base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, -1, fd);
-    assert(admin->http != NULL && listener != NULL);
-    (void)evhttp_bind_listener(admin->http, listener);
+    admin->resume = evtimer_new(base, on_resume, admin);
+    assert(admin->http != NULL && admin->listener != NULL && admin->resume != NULL);
+    evconnlistener_set_error_cb(admin->listener, on_accept_error);
+    (void)evhttp_bind_listener(admin->http, admin->listener);
     evhttp_set_bevcb(admin->http, on_connection, admin);
     evhttp_set_gencb(admin->http, on_request, admin);
     evhttp_set_default_content_type(admin->http, NULL);
@@ -170,6 +205,8 @@ void admin_free(struct admin *admin)
 {
     if (admin != NULL) {
         evhttp_free(admin->http);
+        event_free(admin->resume);
+        only = NULL;
         guard_free(admin->guard);
         free(admin);
     }

@@ -8,7 +8,7 @@
 enum command_exit { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2 };
 
 struct command {
-    const char *name; /* one or two words: "key new" */
+    const char *name; /* one to three words: "key new" */
     const char *arguments;
     const char *summary;
     const char *help; /* the rest of --help: options and examples */
@@ -19,7 +19,11 @@ int command_serve(const struct command *command, int argc, char **argv);
 int command_check(const struct command *command, int argc, char **argv);
 int command_key_new(const struct command *command, int argc, char **argv);
 int command_explain(const struct command *command, int argc, char **argv);
+int command_audit_verify(const struct command *command, int argc, char **argv);
 int command_audit_export(const struct command *command, int argc, char **argv);
+int command_audit_show(const struct command *command, int argc, char **argv);
+int command_audit_checkpoint(const struct command *command, int argc, char **argv);
+int command_audit_key_new(const struct command *command, int argc, char **argv);
 
 /* Prints the help of a command on stdout; the exit code is EXIT_DONE. */
 int command_help(const struct command *command);

@@ -1,11 +1,11 @@
-/* The commands that need little: serve, check, key new, audit export. See command.h. */
+/* The commands that need little: serve, check, key new. See command.h. */
 #include "gateway/command.h"
 
 #include "common/json.h"
 #include "common/secret.h"
 #include "gateway/keys.h"
+#include "gateway/process.h"
 #include "gateway/server.h"
-#include "store/store.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -75,6 +75,7 @@ int command_serve(const struct command *command, int argc, char **argv)
     if (path == NULL) {
         return EXIT_USAGE;
     }
+    process_harden();
     config = command_load_config(path);
     if (config == NULL) {
         return EXIT_REFUSED;
@@ -143,40 +144,5 @@ int command_key_new(const struct command *command, int argc, char **argv)
                       key.id, key.hash);
     }
     secret_cleanse(&key, sizeof(key));
-    return EXIT_DONE;
-}
-
-static bool print_record(const char *node, int64_t seq, const char *record, size_t len, void *arg)
-{
-    bool *failed = arg;
-
-    (void)node;
-    (void)seq;
-    *failed = fwrite(record, 1, len, stdout) != len || putchar('\n') == EOF;
-    return !*failed;
-}
-
-int command_audit_export(const struct command *command, int argc, char **argv)
-{
-    const char *path = config_argument(command, argc, argv);
-    struct config *config;
-    struct error error = {0};
-    bool failed = false;
-    enum err err;
-
-    if (path == NULL) {
-        return EXIT_USAGE;
-    }
-    config = command_load_config(path);
-    if (config == NULL) {
-        return EXIT_REFUSED;
-    }
-    err = store_each_record(config->store, print_record, &failed, &error);
-    config_free(config);
-    if (err != OK || failed || fflush(stdout) != 0) {
-        (void)fprintf(stderr, "tollgate audit export: %s\n",
-                      err != OK ? error.text : "standard output cannot be written");
-        return EXIT_REFUSED;
-    }
     return EXIT_DONE;
 }

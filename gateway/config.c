@@ -6,6 +6,7 @@
 #include "common/file.h"
 #include "common/json.h"
 #include "common/signing_key.h"
+#include "gateway/seccomp.h"
 #include "gateway/tls.h"
 #include "upstream/upstream.h"
 
@@ -99,12 +100,14 @@ enum err config_split_address(const char *address, char *host, size_t size, uint
     return OK;
 }
 
+/* Credentials are the service's alone: the other commands cannot check them, nor need them. The
+ * gateway reads them when it starts, and does not start without. */
 static void check_secret(const char *path, const char *pointer, struct problems *problems)
 {
     struct secret *secret = NULL;
     struct error error;
 
-    if (path != NULL) {
+    if (path != NULL && !file_is_unplaced(path)) {
         if (file_read_secret(path, &secret, &error) != OK) {
             problems_add(problems, pointer, "%s", error.text);
         }
@@ -117,7 +120,7 @@ static void check_signing_key(const char *path, struct problems *problems)
     struct signing_key *key = NULL;
     struct error error;
 
-    if (path != NULL && signing_key_load(path, &key, &error) != OK) {
+    if (path != NULL && !file_is_unplaced(path) && signing_key_load(path, &key, &error) != OK) {
         problems_add(problems, "/audit/signing_key_file", "%s", error.text);
     }
     signing_key_free(key);
@@ -125,7 +128,7 @@ static void check_signing_key(const char *path, struct problems *problems)
 
 static void check_readable(const char *path, const char *pointer, struct problems *problems)
 {
-    if (path != NULL && access(path, R_OK) != 0) {
+    if (path != NULL && !file_is_unplaced(path) && access(path, R_OK) != 0) {
         problems_add(problems, pointer, "%s: %s", path, strerror(errno));
     }
 }
@@ -402,6 +405,7 @@ static void check_listen(struct config *config, struct problems *problems)
 static void check_whole(struct config *config, struct problems *problems)
 {
     check_listen(config, problems);
+    config_check_streams(config, problems);
     for (size_t i = 0; i < config->accounts.count; i++) {
         check_account(config_account(config, i), problems);
     }
@@ -415,6 +419,9 @@ static void check_whole(struct config *config, struct problems *problems)
     check_key_ids(config, problems);
     check_certificates(config, problems);
     check_signing_key(config->audit.signing_key_file, problems);
+    if (config->seccomp && !seccomp_available()) {
+        problems_add(problems, "/seccomp", "this tollgate was built without libseccomp");
+    }
 }
 
 static char *folder_of(const char *path)
@@ -440,21 +447,22 @@ enum err config_load(const char *path, struct config **ret_config, struct proble
                      struct error *error)
 {
     CLEANUP(cleanup_free) char *text = NULL;
+    size_t len = 0;
+    enum err err = file_read(path, MAX_CONFIG_BYTES, &text, &len, error);
+
+    return err == OK ? config_read(text, len, path, ret_config, problems, error) : err;
+}
+
+enum err config_read(const char *text, size_t len, const char *path, struct config **ret_config,
+                     struct problems *problems, struct error *error)
+{
     CLEANUP(cleanup_free) char *folder = folder_of(path);
     CLEANUP(cleanup_json) json_t *json = NULL;
     struct config *config;
     uint8_t digest[SHA256_BYTES];
-    size_t len = 0;
-    enum err err = file_read(path, MAX_CONFIG_BYTES, &text, &len, error);
 
-    if (err == OK) {
-        err = json_read(text, len, &json, error);
-        if (err != OK) {
-            (void)error_prefix(error, "%s", path);
-        }
-    }
-    if (err != OK) {
-        return err;
+    if (json_read(text, len, &json, error) != OK) {
+        return error_prefix(error, "%s", path);
     }
     config = xcalloc(1, sizeof(*config));
     crypto_sha256(text, len, digest);
@@ -475,6 +483,16 @@ void config_check_change(const struct config *before, const struct config *after
                          struct problems *problems)
 {
     options_check_fixed(config_options, before, after, problems);
+    if (after->limits.max_connections > before->limits.max_connections) {
+        problems_add(problems, "/limits/max_connections",
+                     "is more than the gateway started with (%lld): takes a restart",
+                     (long long)before->limits.max_connections);
+    }
+    if (before->seccomp && before->audit.checkpoint_command.count == 0 &&
+        after->audit.checkpoint_command.count > 0) {
+        problems_add(problems, "/audit/checkpoint_command",
+                     "with seccomp, the first command takes a restart");
+    }
 }
 
 void config_free(struct config *config)

@@ -76,6 +76,19 @@ struct client_config {
     ssize_t team_index; /* -1: none; set once the whole is checked */
 };
 
+/* Where the audit log is also sent. */
+struct stream_config {
+    char *name;
+    char *type;    /* file or syslog */
+    char *path;    /* file */
+    char *address; /* syslog: see stream_address.h; and the rest is syslog's too */
+    char *ca_file;
+    char *certificate;
+    char *key;
+    char *facility;
+    char *app_name;
+};
+
 struct config {
     char *schema; /* "$schema", for editors */
     char *node;
@@ -90,8 +103,10 @@ struct config {
         int64_t checkpoint_interval_s;
         struct text_list checkpoint_command; /* none: empty */
         int64_t retain_days;                 /* 0: for ever */
+        struct option_list streams;          /* of struct stream_config */
     } audit;
     bool accept_query_token;
+    bool seccomp;
     struct {
         int64_t max_connections;
         int64_t max_header_bytes;
@@ -119,6 +134,10 @@ extern const struct option_row config_options[];
 enum err config_load(const char *path, struct config **ret_config, struct problems *problems,
                      struct error *error) MUST_CHECK;
 
+/* The same for what a file of that name holds. ERR_MALFORMED, ERR_INVALID. */
+enum err config_read(const char *text, size_t len, const char *path, struct config **ret_config,
+                     struct problems *problems, struct error *error) MUST_CHECK;
+
 void config_free(struct config *config);
 
 /* Typed access to the lists. */
@@ -126,6 +145,7 @@ const struct account_config *config_account(const struct config *config, size_t 
 const struct team_config *config_team(const struct config *config, size_t index);
 const struct client_config *config_client(const struct config *config, size_t index);
 const struct listen_config *config_listen(const struct config *config, size_t index);
+const struct stream_config *config_stream(const struct config *config, size_t index);
 
 /* The index of the team, or account, of that name, or -1. */
 ssize_t config_find_team(const struct config *config, const char *name);
@@ -138,6 +158,9 @@ void config_check_change(const struct config *before, const struct config *after
 
 /* What policy needs to decide for a team; borrows from the config. */
 struct policy config_policy(const struct config *config, size_t team);
+
+/* The checks of audit.streams that need more than one option. For config_load(). */
+void config_check_streams(const struct config *config, struct problems *problems);
 
 /* Splits "host:port" or "[host]:port"; ERR_INVALID. host is at most size - 1 long. */
 enum err config_split_address(const char *address, char *host, size_t size,

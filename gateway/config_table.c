@@ -1,6 +1,8 @@
 /* Config, the table: one row an option. See config.h. */
 #include "common/clock.h"
 #include "gateway/config.h"
+#include "gateway/stream_address.h"
+#include "gateway/syslog.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -80,6 +82,22 @@ static const char *check_mac_pattern(const char *text)
                : "a MAC address with colons, such as 00:0c:29:*";
 }
 
+static const char *check_stream_address(const char *text)
+{
+    return stream_address_read(text, NULL);
+}
+
+/* RFC 5424, APP-NAME. */
+static const char *check_app_name(const char *text)
+{
+    for (const char *at = text; *at != '\0'; at++) {
+        if (*at < '!' || *at > '~') {
+            return "1 to 48 printable ASCII characters without spaces";
+        }
+    }
+    return NULL;
+}
+
 static const char *check_store(const char *text)
 {
     return strncmp(text, "sqlite:", 7) == 0 && text[7] != '\0'
@@ -138,6 +156,30 @@ static const struct option_row admin_options[] = {
     END,
 };
 
+static const char *const stream_types[] = {"file", "syslog", NULL};
+
+static const struct option_row stream_options[] = {
+    {ROW(STRING, stream_config, name, .required = true, .min = 1, .max = 64, .check = check_name,
+         .doc = "names the stream in metrics and log; how far it got is kept under this name")},
+    {ROW(STRING, stream_config, type, .required = true, .min = 1, .max = 64,
+         .choices = stream_types, .doc = "file: JSON lines; syslog: RFC 5424")},
+    {ROW(FILE, stream_config, path, .min = 1, .max = MAX_TEXT,
+         .doc = "file: what the records are appended to")},
+    {ROW(STRING, stream_config, address, .min = 1, .max = MAX_TEXT, .check = check_stream_address,
+         .doc = "syslog: tls://HOST:PORT, tcp://LOOPBACK-ADDRESS:PORT or unix:/PATH")},
+    {ROW(FILE, stream_config, ca_file, .min = 1, .max = MAX_TEXT,
+         .doc = "tls: CA that signs the receiver's certificate, PEM; default the system's")},
+    {ROW(FILE, stream_config, certificate, .min = 1, .max = MAX_TEXT,
+         .doc = "tls: the gateway's own certificate chain, PEM, if the receiver wants one")},
+    {ROW(FILE, stream_config, key, .min = 1, .max = MAX_TEXT,
+         .doc = "tls: its private key, PEM, readable by the gateway's user only")},
+    {ROW(STRING, stream_config, facility, .min = 1, .max = 64, .choices = syslog_facilities,
+         .fallback_text = "authpriv", .doc = "syslog: facility of the messages")},
+    {ROW(STRING, stream_config, app_name, .min = 1, .max = 48, .check = check_app_name,
+         .fallback_text = "tollgate", .doc = "syslog: APP-NAME of the messages")},
+    END,
+};
+
 static const struct option_row audit_options[] = {
     {NAMED(FILE, config, "signing_key_file", audit.signing_key_file, .min = 1, .max = MAX_TEXT,
            .doc = "Ed25519 key that signs checkpoints")},
@@ -149,6 +191,9 @@ static const struct option_row audit_options[] = {
            .doc = "program and arguments that get each checkpoint on standard input; no shell")},
     {NAMED(INTEGER, config, "retain_days", audit.retain_days, .min = 0, .max = 36500,
            .doc = "records older than this are dropped behind a checkpoint; 0 keeps all")},
+    {NAMED(LIST, config, "streams", audit.streams, .max = 16, .members = stream_options,
+           .size = sizeof(struct stream_config), .fixed = true,
+           .doc = "where each record is sent, too")},
     END,
 };
 
@@ -320,6 +365,8 @@ const struct option_row config_options[] = {
     {INNER(config, "audit", audit_options, .doc = "the audit log")},
     {ROW(BOOL, config, accept_query_token,
          .doc = "accept the key as ?access_token=, as scripts written for the upstream send it")},
+    {ROW(BOOL, config, seccomp, .fixed = true,
+         .doc = "be killed at the first system call that a gateway has no use for")},
     {INNER(config, "limits", limits_options, .doc = "bounds on what a client may do")},
     {ROW(MAP, config, accounts, .required = true, .min = 1, .max = 1000, .members = account_options,
          .size = sizeof(struct account_config), .check = check_name,

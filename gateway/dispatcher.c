@@ -304,6 +304,11 @@ void dispatcher_drain(struct dispatcher *dispatcher)
     dispatcher->draining = true;
 }
 
+struct mailbox *dispatcher_mailbox(const struct dispatcher *dispatcher)
+{
+    return dispatcher->mailbox;
+}
+
 bool dispatcher_busy(const struct dispatcher *dispatcher)
 {
     return dispatcher->calls > 0;

@@ -140,6 +140,9 @@ void dispatcher_resume(struct dispatcher *dispatcher, struct reconfiguration *ch
 /* No more submissions are accepted and no more calls sent; calls under way go on. Any thread. */
 void dispatcher_drain(struct dispatcher *dispatcher);
 
+/* Where its mail goes; each is delivered. Any thread. */
+struct mailbox *dispatcher_mailbox(const struct dispatcher *dispatcher);
+
 /* Whether calls are under way. Any thread. */
 bool dispatcher_busy(const struct dispatcher *dispatcher);
 

@@ -5,6 +5,7 @@
 #define GATEWAY_GATEWAY_H
 
 #include "gateway/dispatcher.h"
+#include "gateway/pulse.h"
 #include "gateway/refusals.h"
 #include "store/store.h"
 
@@ -15,6 +16,7 @@ struct gateway {
     struct store *store;
     struct dispatcher *dispatcher;
     struct refusals *refusals;
+    struct pulse *pulse; /* main thread */
     atomic_bool draining;
     atomic_size_t connections;
 };

@@ -2,6 +2,7 @@
  * the first answer again, for a day. Only accepted actions are remembered: a refusal changed
  * nothing, and the same request may be allowed next time. Worker threads. */
 #include "gateway/action_view.h"
+#include "gateway/headers.h"
 #include "gateway/routes.h"
 #include "gateway/worker.h"
 
@@ -12,34 +13,24 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_KEY_LEN 255
-
-/* "quoted" (a structured-field string without escapes) or bare. */
 bool idempotency_read(struct request *request, const char *body, size_t len)
 {
     const char *given = request_header(request, "Idempotency-Key");
-    size_t key_len = given != NULL ? strlen(given) : 0;
+    const char *key;
+    size_t key_len;
     uint8_t digest[SHA256_BYTES];
-    bool good = true;
 
     if (given == NULL) {
         return true;
     }
-    if (key_len >= 2 && given[0] == '"' && given[key_len - 1] == '"') {
-        given++;
-        key_len -= 2;
-    }
-    for (size_t i = 0; i < key_len; i++) {
-        good = good && given[i] > ' ' && given[i] <= '~' && given[i] != '"' && given[i] != '\\';
-    }
-    if (!good || key_len < 1 || key_len > MAX_KEY_LEN) {
+    if (!header_read_idempotency_key(given, &key, &key_len)) {
         request_refuse(request, PROBLEM_MALFORMED_REQUEST,
                        "Idempotency-Key must be 1 to 255 visible ASCII characters, quoted or "
                        "bare, without quotes or backslashes inside.",
                        NULL, 0);
         return false;
     }
-    request->idempotency_key = xstrndup(given, key_len);
+    request->idempotency_key = xstrndup(key, key_len);
     crypto_sha256(body, len, digest);
     crypto_hex(digest, sizeof(digest), request->body_sha256);
     return true;

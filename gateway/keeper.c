@@ -57,9 +57,9 @@ static char *on_sign(const char *node, int64_t size, const uint8_t *root, void *
     return xstrdup(keeper->new_note);
 }
 
-static void end(struct keeper *keeper)
+void keeper_end(struct keeper *keeper)
 {
-    if (keeper->stopping && !keeper->signing) {
+    if (keeper->stopping && !keeper->signing && keeper->command == 0) {
         (void)event_base_loopbreak(keeper->base);
     }
 }
@@ -78,7 +78,7 @@ static void on_signed(enum err result, void *arg)
         }
         keeper->failed = true;
         take_wanted(keeper);
-        end(keeper);
+        keeper_end(keeper);
         return;
     }
     if (keeper->failed) {
@@ -99,7 +99,7 @@ static void on_signed(enum err result, void *arg)
         sign(keeper); /* what was recorded since */
     }
     take_wanted(keeper);
-    end(keeper);
+    keeper_end(keeper);
 }
 
 static void sign(struct keeper *keeper)
@@ -110,7 +110,7 @@ static void sign(struct keeper *keeper)
         return;
     }
     write = store_write_new();
-    store_write_add_checkpoint(write, clock_wall_ms(), on_sign, keeper);
+    store_write_add_checkpoint(write, on_sign, keeper);
     keeper->last = keeper->stopping;
     keeper->signing = true;
     if (store_submit(keeper->store, write, keeper->mailbox, on_signed, keeper) != OK) {
@@ -126,8 +126,9 @@ static void on_checkpoint_timer(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     if (keeper->stopping && clock_boot_ms() > keeper->give_up_ms) {
-        log_warning("the last checkpoint could not be stored in time", "");
-        keeper->signing = false;
+        if (keeper->signing) {
+            log_warning("the last checkpoint could not be stored in time", "");
+        }
         (void)event_base_loopbreak(keeper->base);
         return;
     }
@@ -251,7 +252,7 @@ static void on_stop(struct mail *mail, void *receiver)
     (void)event_add(keeper->checkpoint_timer, &soon);
     /* Whatever was given to the store before is in it; node.stopped is, so there is news. */
     sign(keeper);
-    end(keeper);
+    keeper_end(keeper);
 }
 
 void keeper_stop(struct keeper *keeper)

@@ -44,9 +44,16 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (ended == keeper->command) {
-        report(status);
+    if (ended == keeper->command || (ended < 0 && errno == ECHILD)) {
+        /* Whoever started us may ignore SIGCHLD: then nobody hears how it ended. */
+        if (ended > 0) {
+            report(status);
+        }
         keeper->command = 0;
+        if (keeper->unshipped) {
+            keeper_command_start(keeper);
+        }
+        keeper_end(keeper);
         return;
     }
     if (clock_boot_ms() > keeper->command_until_ms) {
@@ -64,6 +71,7 @@ static void set_signals(posix_spawnattr_t *attributes)
     (void)sigemptyset(&none);
     (void)sigemptyset(&defaults);
     (void)sigaddset(&defaults, SIGPIPE);
+    (void)sigaddset(&defaults, SIGCHLD);
     (void)posix_spawnattr_setsigmask(attributes, &none);
     (void)posix_spawnattr_setsigdefault(attributes, &defaults);
     (void)posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
@@ -101,6 +109,7 @@ void keeper_command_start(struct keeper *keeper)
     int ends[2];
     int failed;
 
+    keeper->unshipped = keeper->command != 0;
     if (keeper->config->audit.checkpoint_command.count == 0 || keeper->command != 0) {
         return;
     }
@@ -128,8 +137,13 @@ void keeper_command_init(struct keeper *keeper)
     assert(keeper->command_timer != NULL);
 }
 
-/* The last one goes on by itself: it has its note. */
+/* One that still runs had its time. */
 void keeper_command_done(struct keeper *keeper)
 {
+    if (keeper->command != 0) {
+        log_warning("the checkpoint command was killed: it took too long at the end", "");
+        (void)kill(keeper->command, SIGKILL);
+        (void)waitpid(keeper->command, NULL, 0);
+    }
     event_free(keeper->command_timer);
 }

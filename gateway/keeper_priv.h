@@ -40,13 +40,17 @@ struct keeper {
     char *unwritten; /* notes that checkpoint_file does not have yet, or NULL */
     bool file_failed;
 
-    pid_t command; /* 0: none runs */
+    pid_t command;  /* 0: none runs */
+    bool unshipped; /* note is newer than what it got */
     struct event *command_timer;
     int64_t command_until_ms; /* boot clock */
 
     struct event *prune_timer;
     bool pruning; /* a write is under way */
 };
+
+/* keeper.c: ends the thread, if it is to end and nothing is left to be done. */
+void keeper_end(struct keeper *keeper);
 
 /* keeper_file.c: appends what is unwritten, durably. Says once that it cannot, and once that it can
  * again. */

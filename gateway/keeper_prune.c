@@ -54,17 +54,35 @@ static bool on_record(const struct store_record *stored, void *arg)
     return false;
 }
 
-/* How far the log can be pruned by one step: the size, or 0 when nothing is old enough. Streams
- * that have not sent a record yet keep it. */
+/* The first record that some stream has not sent yet. */
+static enum err unsent_seq(const struct keeper *keeper, struct store_audit *audit, int64_t *ret_seq)
+{
+    const struct option_list *streams = &keeper->config->audit.streams;
+    enum err err = OK;
+
+    *ret_seq = INT64_MAX;
+    for (size_t i = 0; err == OK && i < streams->count; i++) {
+        int64_t seq = 0;
+        err = store_audit_stream(audit, config_stream(keeper->config, i)->name,
+                                 keeper->config->node, &seq, NULL);
+        *ret_seq = seq < *ret_seq ? seq : *ret_seq;
+    }
+    return err;
+}
+
+/* How far the log can be pruned by one step: the size, or 0 when nothing is old enough, or a stream
+ * has not sent it yet. */
 static int64_t next_size(struct keeper *keeper, struct store_audit *audit)
 {
     const char *node = keeper->config->node;
     int64_t before = clock_wall_ms() - keeper->config->audit.retain_days * DAY_MS;
     CLEANUP(cleanup_free) char *note = NULL;
     int64_t pruned = 0;
+    int64_t unsent = 0;
     struct age age = {0};
 
     if (store_audit_pruned(audit, node, &pruned, &note, NULL) != OK ||
+        unsent_seq(keeper, audit, &unsent) != OK || pruned + STEP_SIZE > unsent ||
         pruned + STEP_SIZE > keeper->signed_size ||
         store_audit_each_record(audit, node, pruned + STEP_SIZE - 1, pruned + STEP_SIZE, on_record,
                                 &age, NULL) != OK) {

@@ -1,5 +1,6 @@
 /* tollgate: the table of commands. */
 #include "gateway/command.h"
+#include "gateway/command_audit.h"
 #include "gateway/version.h"
 
 #include "common/memory.h"
@@ -41,11 +42,71 @@ static const struct command commands[] = {
      "\n"
      "  tollgate explain -c gw.json --team helpdesk '{\"types\":\"delete\",\"ids\":[\"dev-1\"]}'\n",
      command_explain},
-    {"audit export", "-c FILE", "print the audit log as JSON lines",
-     "  -c FILE   the configuration, for its store\n"
+    {"audit verify", "(-c FILE | --store URL --public-key FILE) [options]",
+     "whether the audit log holds",
+     AUDIT_SOURCE_HELP
+     "  --public-key FILE   who signed it: PEM or vkey, also a key of before; may be repeated.\n"
+     "                      With -c the key that the gateway has now is known\n"
+     "  --checkpoint FILE   checkpoints that you kept, as checkpoint_file has them; may be "
+     "repeated\n"
+     "  --json              print {\"ok\", \"first\", \"problems\", \"nodes\", ...}\n"
      "\n"
-     "Prints every record exactly as it is stored, in order. Works while the gateway runs.\n",
+     "Exit 0: every record, sequence, root and signature holds, every call was accepted before, "
+     "and\n"
+     "no window held more calls than its budget. 1: not so, and the first bad seq and the reason "
+     "are\n"
+     "told; docs/audit.md explains each. Works while the gateway runs, and without it.\n"
+     "\n"
+     "  tollgate audit verify --store sqlite:tollgate.db --public-key audit.pub --checkpoint "
+     "kept.txt\n",
+     command_audit_verify},
+    {"audit export", "(-c FILE | --store URL) [options]", "print records of the audit log",
+     AUDIT_SOURCE_HELP
+     "  --format FORMAT     jsonl (each record exactly as it is stored, the default) or csv\n"
+     "  --from T, --to T    recorded from that time on, before that time: 2026-11-24, of which "
+     "--to\n"
+     "                      has the whole day, or 2026-11-24T22:00:00Z\n"
+     "  --team, --client, --action, --action-id, --device, --event, --node VALUE\n"
+     "                      only those records; together: those that fit all\n"
+     "\n"
+     "CSV is that of RFC 4180 with a header. Control characters are escaped as \\u001b, and what "
+     "a\n"
+     "spreadsheet would take for a formula has an apostrophe in front. Works while the gateway "
+     "runs.\n"
+     "\n"
+     "  tollgate audit export -c gw.json --format csv --from 2026-11-01 --device "
+     "00:0c:29:aa:bb:cc\n",
      command_audit_export},
+    {"audit show", "(-c FILE | --store URL) (ID | --device DEVICE) [--json]",
+     "what happened to an action or a device",
+     AUDIT_SOURCE_HELP "  ID                  of an action; also as --action-id ID\n"
+                       "  --device DEVICE     an id or a MAC in any spelling\n"
+                       "  --json              print the records as a JSON array\n"
+                       "\n"
+                       "One line for each record, the oldest first.\n"
+                       "\n"
+                       "  tollgate audit show -c gw.json act_0123456789abcdefghjk\n",
+     command_audit_show},
+    {"audit checkpoint", "(-c FILE | --store URL) [--node NODE]", "print the newest checkpoint",
+     AUDIT_SOURCE_HELP
+     "  --node NODE         whose; with -c the gateway's own\n"
+     "\n"
+     "A C2SP signed note. Keep it where the gateway's operators cannot write: 'audit verify\n"
+     "--checkpoint' then finds whatever was changed before it.\n"
+     "\n"
+     "  tollgate audit checkpoint -c gw.json >>kept.txt; echo >>kept.txt\n",
+     command_audit_checkpoint},
+    {"audit key new", "[-c FILE] [--node NODE] [FILE]", "make the key that signs the audit log",
+     "  -c FILE       the configuration, for the node and audit.signing_key_file\n"
+     "  --node NODE   the gateway's name\n"
+     "  FILE          where the private key goes, which must not be there yet\n"
+     "\n"
+     "Prints the public key, as PEM and, if the node is known, as a vkey (C2SP signed-note): a "
+     "file\n"
+     "with what is printed does for --public-key.\n"
+     "\n"
+     "  tollgate audit key new --node gw-1 audit.key >audit.pub\n",
+     command_audit_key_new},
 };
 
 static int list_commands(FILE *out)
@@ -53,7 +114,7 @@ static int list_commands(FILE *out)
     (void)fprintf(out, "tollgate %s - a gateway that shares one rate-limited action API\n\n",
                   TOLLGATE_VERSION);
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        (void)fprintf(out, "  tollgate %-14s %s\n", commands[i].name, commands[i].summary);
+        (void)fprintf(out, "  tollgate %-16s %s\n", commands[i].name, commands[i].summary);
     }
     (void)fprintf(out, "\n'tollgate COMMAND --help' says more.\n");
     return out == stdout ? EXIT_DONE : EXIT_USAGE;
@@ -82,16 +143,18 @@ int command_usage(const struct command *command, const char *format, ...)
 /* How many words of argv the command's name takes; 0 when it is another. */
 static int match(const struct command *command, int argc, char **argv)
 {
-    const char *space = strchr(command->name, ' ');
-    size_t len = space != NULL ? (size_t)(space - command->name) : strlen(command->name);
+    const char *word = command->name;
+    int words = 0;
 
-    if (argc < 2 || strlen(argv[1]) != len || strncmp(argv[1], command->name, len) != 0) {
-        return 0;
+    while (*word != '\0') {
+        size_t len = strcspn(word, " ");
+        words++;
+        if (words >= argc || strlen(argv[words]) != len || strncmp(argv[words], word, len) != 0) {
+            return 0;
+        }
+        word += len + strspn(word + len, " ");
     }
-    if (space == NULL) {
-        return 1;
-    }
-    return argc >= 3 && strcmp(argv[2], space + 1) == 0 ? 2 : 0;
+    return words;
 }
 
 int main(int argc, char **argv)

@@ -27,6 +27,10 @@
     X(AUDIT_RECORDS, "tollgate_audit_records_total", COUNTER, "event", "Audit records stored")     \
     X(AUDIT_FAILURES, "tollgate_audit_append_failures_total", COUNTER, "",                         \
       "Writes that the store refused")                                                             \
+    X(AUDIT_STREAM_LAG, "tollgate_audit_stream_lag_records", GAUGE, "stream",                      \
+      "Audit records that a stream has not sent yet")                                              \
+    X(AUDIT_STREAM_ERRORS, "tollgate_audit_stream_errors_total", COUNTER, "stream",                \
+      "Failures of an audit stream, and records it could not send whole")                          \
     X(BAD_KEYS_THROTTLED, "tollgate_bad_keys_throttled_total", COUNTER, "",                        \
       "Refusals of bad keys that were delayed, or ended their connection")                         \
     X(CERTIFICATES_REFUSED, "tollgate_client_certificates_refused_total", COUNTER, "reason",       \

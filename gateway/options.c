@@ -196,7 +196,7 @@ static void read_value(const struct reader *reader, const struct option_row *opt
             check_text(reader, option, value, pointer)) {
             free(*(char **)place);
             *(char **)place = option->type == OPTION_FILE
-                                  ? file_join(reader->folder, json_string_value(value))
+                                  ? file_place(reader->folder, json_string_value(value))
                                   : xstrdup(json_string_value(value));
         }
         break;

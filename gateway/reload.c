@@ -97,6 +97,7 @@ static void reject(struct reload *reload, const struct problems *problems,
         record_rejection(reload, json_pack("{s:s}", "text", error->text));
     }
     log_error("the configuration was not reloaded: the one before stays in force", "");
+    notify_ready(reload->parts.notifier, "serving; the last reload was rejected");
 }
 
 /* ---- The steps ---- */
@@ -125,6 +126,7 @@ static void on_resumed(struct mail *mail, void *receiver)
     }
     keeper_configure(reload->parts.keeper, reload->settings);
     refusals_configure(reload->parts.gateway->refusals, reload->settings->config);
+    notify_ready(reload->parts.notifier, "serving");
     log_info("configuration reloaded", "s:s", "sha256", reload->settings->config->sha256);
     finish(reload);
 }
@@ -184,7 +186,7 @@ static enum err make_next(struct reload *reload, struct problems *problems, stru
     if (err != OK) {
         return err;
     }
-    config_check_change(reload->settings->config, config, problems);
+    config_check_change(reload->parts.started, config, problems);
     if (problems->count > 0) {
         config_free(config);
         return ERR_INVALID;
@@ -198,6 +200,7 @@ static void start(struct reload *reload)
     struct problems problems = {0};
     struct error error = {0};
 
+    notify_reloading(reload->parts.notifier);
     if (make_next(reload, &problems, &error) != OK) {
         reject(reload, &problems, &error);
     } else {

@@ -11,6 +11,7 @@
 #include "common/memory.h"
 #include "gateway/gateway.h"
 #include "gateway/keeper.h"
+#include "gateway/notify.h"
 #include "gateway/settings.h"
 
 #include <stddef.h>
@@ -21,7 +22,9 @@ struct worker;
 
 /* What it reloads; all is borrowed. */
 struct reload_parts {
-    const char *path; /* of the configuration */
+    const char *path;             /* of the configuration */
+    const struct config *started; /* what it was at the start */
+    const struct notifier *notifier;
     struct gateway *gateway;
     struct keeper *keeper;
     struct worker **workers;

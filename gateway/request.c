@@ -4,6 +4,8 @@
 #include "common/clock.h"
 #include "common/crypto.h"
 #include "common/json.h"
+#include "common/wipe.h"
+#include "gateway/headers.h"
 #include "gateway/metrics.h"
 #include "gateway/routes.h"
 #include "gateway/worker.h"
@@ -46,24 +48,20 @@ void request_make_id(char *text, size_t size)
 static void set_id(struct request *request)
 {
     const char *given = request_header(request, "X-Request-ID");
-    size_t len = given != NULL
-                     ? strspn(given, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-                                     "0123456789._:-")
-                     : 0;
 
-    if (len > 0 && given[len] == '\0' && len < sizeof(request->id)) {
-        memcpy(request->id, given, len + 1);
+    if (header_is_request_id(given, sizeof(request->id) - 1)) {
+        memcpy(request->id, given, strlen(given) + 1);
     } else {
         request_make_id(request->id, sizeof(request->id));
     }
 }
 
-/* W3C Trace Context, version 00; anything else is ignored. */
+/* Anything that is none is ignored. */
 static void set_traceparent(struct request *request)
 {
     const char *given = request_header(request, "traceparent");
 
-    if (given != NULL && strlen(given) == 55 && strspn(given, "0123456789abcdef-") == 55) {
+    if (header_is_traceparent(given)) {
         request->subject.traceparent = xstrdup(given);
     }
 }
@@ -344,9 +342,11 @@ char *request_query(const struct request *request, const char *name, bool *ret_t
         size_t len = strcspn(at, "&");
         if (len > name_len && strncmp(at, name, name_len) == 0 && at[name_len] == '=') {
             CLEANUP(cleanup_free) char *coded = xstrndup(at + name_len + 1, len - name_len - 1);
+            size_t size = 0;
             *ret_twice = *ret_twice || value != NULL;
             free(value);
-            value = evhttp_uridecode(coded, 1, NULL);
+            value = evhttp_uridecode(coded, 1, &size);
+            *ret_twice = *ret_twice || (value != NULL && strlen(value) != size);
         }
         at += len + (at[len] == '&' ? 1 : 0);
     }
@@ -431,11 +431,16 @@ static enum err authenticate_certificate(struct request *request, char key_id[CE
     return OK;
 }
 
+static void cleanup_secret_text(char **text)
+{
+    wipe_free(*text);
+}
+
 /* A key that is sent decides, whatever certificate there is. */
 static enum err authenticate(struct request *request)
 {
     const char *header = request_header(request, "Authorization");
-    CLEANUP(cleanup_free) char *token = NULL;
+    CLEANUP(cleanup_secret_text) char *token = NULL;
     char certificate[CERTIFICATE_ID_SIZE];
     const char *key_id = certificate;
     bool twice = false;

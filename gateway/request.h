@@ -85,8 +85,8 @@ void request_refuse(struct request *request, enum problem_type type, const char 
 void request_ask(struct request *request, struct question *question_take,
                  void (*on_answer)(struct request *request, struct question *question));
 
-/* A parameter of the query, decoded; NULL if it is not there, or there twice (*ret_twice). The
- * caller frees. */
+/* A parameter of the query, decoded; NULL if it is not there, or there twice or with a NUL, which
+ * is two texts as well (*ret_twice). The caller frees. */
 char *request_query(const struct request *request, const char *name, bool *ret_twice);
 
 /* Whether the query has no other parameters than these (and the key), none of them empty. */

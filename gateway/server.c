@@ -10,8 +10,11 @@
 #include "gateway/keeper.h"
 #include "gateway/listener.h"
 #include "gateway/metrics.h"
+#include "gateway/notify.h"
+#include "gateway/process.h"
 #include "gateway/reload.h"
 #include "gateway/settings.h"
+#include "gateway/streams.h"
 #include "gateway/version.h"
 #include "gateway/worker.h"
 
@@ -24,7 +27,8 @@
 #include <unistd.h>
 
 #define DRAIN_POLL_MS  20
-#define DRAIN_EXTRA_MS 5000 /* for outcomes and answers, beyond the longest upstream call */
+#define DRAIN_EXTRA_MS 5000  /* for outcomes and answers, beyond the longest upstream call */
+#define PULSE_MS       30000 /* unless the service manager has another wish */
 
 struct server {
     struct gateway gateway;
@@ -34,6 +38,9 @@ struct server {
     struct event_base *base;
     struct admin *admin;
     struct keeper *keeper;
+    struct streams *streams;
+    struct notifier *notifier;
+    bool hangs; /* as last logged */
     struct worker **workers;
     size_t worker_count;
     int *fds; /* worker_count for each listen address */
@@ -133,12 +140,43 @@ static void start_workers(struct server *server)
 static void start_reload(struct server *server)
 {
     struct reload_parts parts = {.path = server->path,
+                                 .started = server->settings->config,
+                                 .notifier = server->notifier,
                                  .gateway = &server->gateway,
                                  .keeper = server->keeper,
                                  .workers = server->workers,
                                  .worker_count = server->worker_count};
 
     server->reload = reload_new(server->base, &parts, server->settings);
+}
+
+/* ---- Health ---- */
+
+static void on_beat(const char *hangs, void *arg)
+{
+    struct server *server = arg;
+
+    if (hangs == NULL) {
+        notify_alive(server->notifier);
+    } else if (!server->hangs) {
+        log_error("a thread does not answer", "s:s", "thread", hangs);
+    }
+    server->hangs = hangs != NULL;
+}
+
+static void start_pulse(struct server *server)
+{
+    int64_t watchdog_ms = notifier_watchdog_ms(server->notifier);
+    struct pulse *pulse =
+        pulse_new(server->base, watchdog_ms > 0 ? watchdog_ms : PULSE_MS, on_beat, server);
+
+    for (size_t w = 0; w < server->worker_count; w++) {
+        pulse_watch_mailbox(pulse, "a worker", worker_mailbox(server->workers[w]));
+    }
+    pulse_watch_mailbox(pulse, "the dispatcher", dispatcher_mailbox(server->gateway.dispatcher));
+    pulse_watch_store(pulse, server->gateway.store);
+    server->gateway.pulse = pulse;
+    pulse_start(pulse);
 }
 
 /* ---- Draining ---- */
@@ -196,6 +234,7 @@ static void on_signal(evutil_socket_t signal, short what, void *arg)
         return;
     }
     log_info("draining", "s:s", "signal", strsignal((int)signal));
+    notify_stopping(server->notifier, "draining: calls under way end");
     server->gateway.draining = true;
     server->drain_deadline_ms =
         clock_boot_ms() + longest_call_ms(reload_settings(server->reload)->config) + DRAIN_EXTRA_MS;
@@ -235,8 +274,11 @@ static enum err start(struct server *server, struct error *error)
     const struct config *config = server->settings->config;
     struct store *store = NULL;
     struct dispatcher *dispatcher = NULL;
-    enum err err = open_sockets(server, error);
+    enum err err = process_confine(config, error);
 
+    if (err == OK) {
+        err = open_sockets(server, error);
+    }
     if (err == OK) {
         server->keeper = keeper_new(server->settings);
         err = store_open(config->store, config->node, &store, error);
@@ -248,6 +290,7 @@ static enum err start(struct server *server, struct error *error)
     server->gateway.refusals = refusals_new(server->base, config, store);
     record_event(server, "node.started", json_pack("{s:s}", "version", TOLLGATE_VERSION));
     record_event(server, "config.loaded", settings_detail(server->settings));
+    server->streams = streams_start(config, store, server->base);
     err = dispatcher_new(server->settings, store, &dispatcher, error);
     server->gateway.dispatcher = dispatcher;
     if (err == OK) {
@@ -265,6 +308,8 @@ static enum err start(struct server *server, struct error *error)
     }
     metrics_set(METRIC_BUILD_INFO, TOLLGATE_VERSION, NULL, 1);
     log_listening(server);
+    notify_ready(server->notifier, "serving");
+    start_pulse(server);
     return OK;
 }
 
@@ -299,6 +344,7 @@ static void stop(struct server *server)
         refusals_end(server->gateway.refusals);
         record_event(server, "node.stopped", NULL);
         keeper_stop(server->keeper);
+        streams_stop(server->streams);
         store_stop(server->gateway.store);
     }
     flush_mail(server);
@@ -309,6 +355,7 @@ static void stop(struct server *server)
     keeper_free(server->keeper);
     refusals_free(server->gateway.refusals);
     reload_free(server->reload);
+    pulse_free(server->gateway.pulse);
     if (server->gateway.store != NULL) {
         store_free(server->gateway.store);
     }
@@ -375,6 +422,7 @@ enum err server_run(const char *path, struct config *config_take, struct error *
     (void)evthread_use_pthreads();
     raise_descriptor_limit(server.settings->config);
     server.worker_count = count_workers(server.settings->config);
+    server.notifier = notifier_new();
     set_up_loop(&server);
     err = start(&server, error);
     if (err == OK) {
@@ -387,6 +435,7 @@ enum err server_run(const char *path, struct config *config_take, struct error *
     free(server.workers);
     free(server.fds);
     settings_unref(server.settings);
+    notifier_free(server.notifier);
     log_info("stopped", "");
     return err;
 }

@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "gateway/metrics.h"
+#include "gateway/tls_key.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -57,6 +58,16 @@ static int on_verify(int good, X509_STORE_CTX *verification)
     return good;
 }
 
+/* The option at fault, or NULL. */
+static const char *use_certificate(SSL_CTX *context, const char *certificate, const char *key)
+{
+    SSL_CTX_set_default_passwd_cb(context, no_passphrase);
+    if (SSL_CTX_use_certificate_chain_file(context, certificate) != 1) {
+        return "certificate";
+    }
+    return tls_use_key(context, key) && SSL_CTX_check_private_key(context) == 1 ? NULL : "key";
+}
+
 static SSL_CTX *new_context(void)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
@@ -72,7 +83,6 @@ static SSL_CTX *new_context(void)
     (void)SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                            SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_TICKET);
     (void)SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_default_passwd_cb(context, no_passphrase);
     return context;
 }
 
@@ -135,6 +145,23 @@ static const char *ask_for_certificates(SSL_CTX *context, const struct listen_co
     return NULL;
 }
 
+static const char *file_of(const struct listen_config *listen, const char *option)
+{
+    const struct {
+        const char *option;
+        const char *file;
+    } files[] = {{"certificate", listen->tls.certificate},
+                 {"key", listen->tls.key},
+                 {"client_ca", listen->tls.client_ca},
+                 {"crl_file", listen->tls.crl_file}};
+    size_t i = 0;
+
+    while (strcmp(files[i].option, option) != 0) {
+        i++;
+    }
+    return files[i].file;
+}
+
 enum err tls_server_context(const struct listen_config *listen, SSL_CTX **ret_context,
                             const char **ret_option, struct error *error)
 {
@@ -144,20 +171,37 @@ enum err tls_server_context(const struct listen_config *listen, SSL_CTX **ret_co
     if (context == NULL) {
         return fail(context, "TLS", error);
     }
-    if (SSL_CTX_use_certificate_chain_file(context, listen->tls.certificate) != 1) {
-        return fail(context, listen->tls.certificate, error);
-    }
-    *ret_option = "key";
-    if (SSL_CTX_use_PrivateKey_file(context, listen->tls.key, SSL_FILETYPE_PEM) != 1 ||
-        SSL_CTX_check_private_key(context) != 1) {
-        return fail(context, listen->tls.key, error);
-    }
-    if (listen->tls.client_ca != NULL) {
+    *ret_option = use_certificate(context, listen->tls.certificate, listen->tls.key);
+    if (*ret_option == NULL && listen->tls.client_ca != NULL) {
         *ret_option = ask_for_certificates(context, listen);
-        if (*ret_option != NULL) {
-            bool ca = strcmp(*ret_option, "client_ca") == 0;
-            return fail(context, ca ? listen->tls.client_ca : listen->tls.crl_file, error);
-        }
+    }
+    if (*ret_option != NULL) {
+        return fail(context, file_of(listen, *ret_option), error);
+    }
+    *ret_context = context;
+    return OK;
+}
+
+enum err tls_client_context(const char *ca_file, const char *certificate, const char *key,
+                            SSL_CTX **ret_context, struct error *error)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    const char *option = NULL;
+
+    if (context == NULL || SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1) {
+        return fail(context, "TLS", error);
+    }
+    (void)SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    if (ca_file != NULL ? SSL_CTX_load_verify_file(context, ca_file) != 1
+                        : SSL_CTX_set_default_verify_paths(context) != 1) {
+        return fail(context, ca_file != NULL ? ca_file : "the system's CAs", error);
+    }
+    if (certificate != NULL) {
+        option = use_certificate(context, certificate, key);
+    }
+    if (option != NULL) {
+        return fail(context, strcmp(option, "key") == 0 ? key : certificate, error);
     }
     *ret_context = context;
     return OK;

@@ -205,16 +205,23 @@ static void on_resume(evutil_socket_t fd, short what, void *arg)
     (void)evconnlistener_enable(door->listener);
 }
 
+/* The worker of this thread: evhttp has put its own argument in the place of the listener's. */
+static _Thread_local struct worker *this_worker;
+
 /* Out of descriptors: a listener that goes on accepting would spin. */
-static void on_accept_error(struct evconnlistener *listener, void *arg)
+static void on_accept_error(struct evconnlistener *listener, void *evhttp)
 {
     struct timeval pause = {.tv_usec = 100000};
-    struct door *door = arg;
+    size_t i = 0;
 
+    (void)evhttp;
+    while (this_worker->doors[i].listener != listener) {
+        i++;
+    }
     log_warning("cannot accept connections", "s:s", "error",
                 evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR()));
     (void)evconnlistener_disable(listener);
-    (void)evtimer_add(door->resume, &pause);
+    (void)evtimer_add(this_worker->doors[i].resume, &pause);
 }
 
 /* The guard holds the limits; evhttp's own only must not be in the way. */
@@ -271,6 +278,7 @@ static void *run(void *arg)
     struct worker *worker = arg;
 
     (void)pthread_setname_np(pthread_self(), "worker");
+    this_worker = worker;
     (void)event_base_dispatch(worker->base);
     return NULL;
 }

@@ -95,9 +95,7 @@ static bool give(struct scheduler *scheduler, struct batch *batch, struct device
 {
     add_part(batch, table, job);
     if (job->left == 0) {
-        scheduler->teams[job->team].queued--;
-        scheduler->teams[job->team].departed++;
-        scheduler->depth--;
+        order_given(scheduler, job);
     }
     return job->left > 0;
 }

@@ -46,7 +46,6 @@ static size_t count_expired(const struct calls *queue, int64_t now_ms);
 static void forget(struct budget *budget, int64_t free_ms);
 static struct call *find_waiting(const struct budget *budget, int64_t slot);
 static void end_wait(struct budget *budget, struct call *call);
-static int64_t *slot_times(const struct budget *budget, int64_t latency_ms, int64_t now_ms);
 static bool more_ticks_than(size_t n, const int64_t *free_ms, size_t slots, int64_t period_ms,
                             int64_t by_ms);
 
@@ -226,7 +225,8 @@ int64_t budget_estimate_ms(const struct budget *budget, size_t n, int64_t latenc
     if (n / slots >= (size_t)(INT64_MAX / 4 / period_ms)) {
         return INT64_MAX;
     }
-    free_ms = slot_times(budget, latency_ms, now_ms);
+    free_ms = xcalloc(slots, sizeof(*free_ms));
+    (void)budget_slot_times(budget, latency_ms, now_ms, slots, free_ms);
     high = free_ms[slots - 1] + (int64_t)(n / slots) * period_ms;
     while (low < high) {
         int64_t middle = low + (high - low) / 2;
@@ -239,42 +239,50 @@ int64_t budget_estimate_ms(const struct budget *budget, size_t n, int64_t latenc
     return low;
 }
 
-static int compare_ms(const void *a, const void *b)
+/* When the slot of a call comes free, if calls in flight are answered latency_ms after they were
+ * taken. */
+static int64_t expected_ms(const struct budget *budget, const struct call *call, int64_t latency_ms,
+                           int64_t now_ms)
 {
-    int64_t left = *(const int64_t *)a;
-    int64_t right = *(const int64_t *)b;
+    int64_t answer_ms = max_ms(call->taken_ms + latency_ms, now_ms);
 
-    return (left > right) - (left < right);
+    return call->waiting && answer_ms < call->free_ms ? answer_ms + budget->options.window_ms
+                                                      : max_ms(call->free_ms, now_ms);
 }
 
-/* When each of the `requests` slots comes free, in order, if calls in flight are answered
- * latency_ms after they were taken. The caller frees. */
-static int64_t *slot_times(const struct budget *budget, int64_t latency_ms, int64_t now_ms)
+/* Both queues are in order, but for calls whose answer is not waited for any more: what comes from
+ * merging them is put right where it has to be. */
+size_t budget_slot_times(const struct budget *budget, int64_t latency_ms, int64_t now_ms,
+                         size_t max, int64_t *ret_free_ms)
 {
     size_t slots = budget->options.requests;
-    size_t count = budget->live > slots ? budget->live : slots;
-    int64_t *times = xcalloc(count, sizeof(*times));
-    const struct call *call;
-    size_t i = 0;
+    size_t beyond = budget->live > slots ? budget->live - slots : 0; /* free none: see restore */
+    const struct call *a = TAILQ_FIRST(&budget->unanswered);
+    const struct call *b = TAILQ_FIRST(&budget->answered);
+    size_t count = 0;
 
-    TAILQ_FOREACH(call, &budget->answered, link)
-    {
-        times[i++] = max_ms(call->free_ms, now_ms);
+    max = max < slots ? max : slots;
+    while (count < max && count + budget->live < slots) {
+        ret_free_ms[count++] = now_ms;
     }
-    TAILQ_FOREACH(call, &budget->unanswered, link)
-    {
-        int64_t answer_ms = max_ms(call->taken_ms + latency_ms, now_ms);
-        times[i++] = call->waiting && answer_ms < call->free_ms
-                         ? answer_ms + budget->options.window_ms
-                         : max_ms(call->free_ms, now_ms);
+    while (count < max) {
+        int64_t a_ms = a != NULL ? expected_ms(budget, a, latency_ms, now_ms) : INT64_MAX;
+        int64_t b_ms = b != NULL ? expected_ms(budget, b, latency_ms, now_ms) : INT64_MAX;
+        int64_t free_ms = min_ms(a_ms, b_ms);
+        size_t at = count;
+        a = a_ms < b_ms ? TAILQ_NEXT(a, link) : a;
+        b = a_ms < b_ms ? b : TAILQ_NEXT(b, link);
+        if (beyond > 0) {
+            beyond--;
+            continue;
+        }
+        for (; at > 0 && ret_free_ms[at - 1] > free_ms; at--) {
+            ret_free_ms[at] = ret_free_ms[at - 1];
+        }
+        ret_free_ms[at] = free_ms;
+        count++;
     }
-    while (i < count) {
-        times[i++] = now_ms;
-    }
-    qsort(times, count, sizeof(*times), compare_ms);
-    /* Calls beyond the slots, from a restart, free none: the last to end stand for the slots. */
-    memmove(times, times + (count - slots), slots * sizeof(*times));
-    return times;
+    return max;
 }
 
 static bool more_ticks_than(size_t n, const int64_t *free_ms, size_t slots, int64_t period_ms,

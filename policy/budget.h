@@ -59,6 +59,11 @@ size_t budget_in_flight(const struct budget *budget);
  * counts as if it were never answered. */
 int64_t budget_next_free_ms(const struct budget *budget, int64_t now_ms);
 
+/* When the slots come free, soonest first, at most max of them, if calls in flight are answered
+ * latency_ms after they were taken. Returns how many. */
+size_t budget_slot_times(const struct budget *budget, int64_t latency_ms, int64_t now_ms,
+                         size_t max, int64_t *ret_free_ms);
+
 /* When the n-th call from now (n = 0 is the next one) can leave, if every call is answered
  * latency_ms after it left (those in flight: after they were taken, at the earliest now). */
 int64_t budget_estimate_ms(const struct budget *budget, size_t n, int64_t latency_ms,

@@ -1,23 +1,31 @@
 /* Scheduler, other options while it is in use: see scheduler_configure(). Jobs, groups, lanes and
  * charges know their team by its number, which stays; so a team that is no more leaves a number
  * behind, until the owner gives it to another. */
+#include "policy/forecast.h"
 #include "policy/scheduler_priv.h"
 
 #include <assert.h>
+#include <stdlib.h>
 
 const struct scheduler_team scheduler_no_team = {.weight = 1};
 
 void teams_add(struct scheduler *scheduler, const struct scheduler_team *teams, size_t count)
 {
     size_t before = scheduler->team_count;
+    struct team_queue *queues = xcalloc(before + count, sizeof(*queues));
 
-    scheduler->team_count += count;
-    scheduler->teams = xrealloc(scheduler->teams, scheduler->team_count, sizeof(*scheduler->teams));
-    for (size_t i = 0; i < count; i++) {
-        struct team_queue *team = &scheduler->teams[before + i];
-        *team = (struct team_queue){.options = teams[i]};
-        heap_init(&team->ripe, lane_has_priority, offsetof(struct lane, ripe_place));
+    for (size_t i = 0; i < before; i++) {
+        queues[i] = scheduler->teams[i];
+        order_move(&queues[i], &scheduler->teams[i]);
     }
+    for (size_t i = before; i < before + count; i++) {
+        queues[i].options = teams[i - before];
+        order_init(&queues[i]);
+        heap_init(&queues[i].ripe, lane_has_priority, offsetof(struct lane, ripe_place));
+    }
+    free(scheduler->teams);
+    scheduler->teams = queues;
+    scheduler->team_count = before + count;
 }
 
 static void change_teams(struct scheduler *scheduler, const struct scheduler_options *options)
@@ -44,14 +52,14 @@ int64_t scheduler_configure(struct scheduler *scheduler, const struct scheduler_
     share_expire(scheduler);
     share_shift(scheduler, longer_ms);
     scheduler_pause(scheduler, pause_ms);
-    if (options->max_devices != scheduler->options.max_devices) {
-        scheduler->devices_fit = 16 * options->max_devices;
-    }
     scheduler->options = *options;
     scheduler->options.teams = NULL;
     change_teams(scheduler, options);
     share_init(scheduler);
     groups_linger_anew(scheduler);
+    scheduler->forecast = forecast_renew(scheduler->forecast);
+    scheduler->changes++;
+    scheduler->played = UINT64_MAX;
     return pause_ms;
 }
 

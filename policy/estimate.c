@@ -1,209 +1,200 @@
-/* Scheduler, estimates: when a request will be answered, by what is known now. The queue is not
- * replayed request by request: what counts is how many calls go before, and that is kept up to
- * date group by group as requests come and go. See scheduler.h. */
+/* Scheduler, estimates: when a request will be answered, and whether that is soon enough. From
+ * playing what waits and what is to be expected: forecast.h. See scheduler.h. */
+#include "policy/forecast.h"
 #include "policy/scheduler_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PLAY_AGAIN_MS 1000 /* however little has changed */
 
 static int64_t max64(int64_t a, int64_t b)
 {
     return a > b ? a : b;
 }
 
-static size_t min_size(size_t a, size_t b)
+static int64_t min64(int64_t a, int64_t b)
 {
     return a < b ? a : b;
 }
 
-static double min_of(double a, double b)
+static int compare_ms(const void *a, const void *b)
 {
-    return a < b ? a : b;
+    int64_t left = *(const int64_t *)a;
+    int64_t right = *(const int64_t *)b;
+
+    return (left > right) - (left < right);
 }
 
-size_t calls_needed(const struct scheduler *scheduler, size_t devices)
+/* The time that is at most a slot time away from as many of the futures as can be. */
+static int64_t likely_ms(const struct scheduler *scheduler, const struct place *place)
 {
-    return (16 * devices + scheduler->devices_fit - 1) / scheduler->devices_fit;
-}
+    const struct budget_options *budget = &scheduler->options.budget;
+    int64_t width_ms = 2 * budget->window_ms / (int64_t)budget->requests;
+    int64_t times[FORECAST_FUTURES];
+    int64_t likely = 0;
+    size_t most = 0;
 
-/* Averages over past calls: how many devices fit where there is no lack of them, and how often
- * teams share a call. */
-void estimate_learn(struct scheduler *scheduler, const struct batch *batch)
-{
-    bool mixed = false;
-
-    for (size_t i = 1; i < batch->part_count; i++) {
-        mixed = mixed || batch->parts[i].job->team != batch->parts[0].job->team;
-    }
-    scheduler->mixed = (15 * scheduler->mixed + (mixed ? 1024 : 0)) / 16;
-    if (batch->group->pending > 0 && !batch->parts[0].job->alone) {
-        scheduler->devices_fit = (7 * scheduler->devices_fit + 16 * batch->device_count) / 8;
-    }
-}
-
-/* Slots of a window that a team can get at all: up to its maximum, and not what the others have
- * reserved. */
-static int64_t most_slots(const struct scheduler *scheduler, const struct team_queue *team)
-{
-    int64_t most = (int64_t)scheduler->options.budget.requests -
-                   (scheduler->reserved - team->options.reserved);
-
-    return most < team->options.max ? most : team->options.max;
-}
-
-/* Calls of a team that fair queueing lets pass before one with that start tag: of those that wait
- * now, and of those that it will ask for within wait_windows, if it goes on as it did. */
-static double calls_passing(const struct scheduler *scheduler, const struct team_queue *team,
-                            double start, double waiting, double wait_windows)
-{
-    double lead = start - (double)max64(scheduler->virtual_time, team->finish);
-    double turns =
-        lead < 0 ? 0
-                 : (double)(int64_t)(lead * (double)team->options.weight / (double)SCHEDULER_SHARE);
-    double alone = 1 - (double)scheduler->mixed / 1024;
-    double coming = alone * wait_windows * (double)team->used / (double)SCHEDULER_SHARE;
-
-    double most = (double)most_slots(scheduler, team);
-    double left = most - (double)team->used / (double)SCHEDULER_SHARE;
-    double allowed = (left > 0 ? left : 0) + wait_windows * most;
-
-    if (waiting > turns) { /* of equal tags, those that wait go first */
-        return lead < 0 ? 0 : min_of(allowed, min_of(waiting, turns + 1));
-    }
-    return min_of(allowed, min_of(waiting + coming, turns));
-}
-
-/* Its own, and as many of each other team as fair queueing lets pass meanwhile. How long that is
- * depends on how many they are: found by going round. */
-static size_t calls_before_more(const struct scheduler *scheduler, size_t index, size_t more)
-{
-    const struct team_queue *own = &scheduler->teams[index];
-    size_t mine = (own->in_calls > own->calls ? own->in_calls : own->calls) + more;
-    double start =
-        (double)max64(scheduler->virtual_time, own->finish) +
-        (double)(own->calls + more) * (double)SCHEDULER_SHARE / (double)own->options.weight;
-    double requests = (double)scheduler->options.budget.requests;
-    double free_slots = (double)budget_free_slots(scheduler->budget, scheduler->now_ms);
-    double others = scheduler->calls > mine ? (double)(scheduler->calls - mine) : 0;
-    double theirs = 0;
-    double before = (double)mine;
-
-    for (size_t i = 0; i < scheduler->team_count; i++) {
-        theirs += i != index ? (double)scheduler->teams[i].in_calls : 0;
-    }
-    for (int round = 0; round < 5; round++) {
-        double sum = (double)mine;
-        double windows = before > free_slots ? (before - free_slots) / requests : 0;
-        for (size_t i = 0; i < scheduler->team_count; i++) {
-            const struct team_queue *team = &scheduler->teams[i];
-            /* Of calls that teams share, each counts for one of them. */
-            double waiting =
-                theirs > others ? (double)team->in_calls * others / theirs : (double)team->in_calls;
-            sum += i != index ? calls_passing(scheduler, team, start, waiting, windows) : 0;
+    memcpy(times, place->answered_ms, sizeof(times));
+    qsort(times, FORECAST_FUTURES, sizeof(*times), compare_ms);
+    for (size_t from = 0, to = 0; from < FORECAST_FUTURES; from++) {
+        while (to + 1 < FORECAST_FUTURES && times[to + 1] - times[from] <= width_ms) {
+            to++;
         }
-        before = sum;
-    }
-    return (size_t)(before + 0.5);
-}
-
-size_t calls_before(const struct scheduler *scheduler, size_t team)
-{
-    return calls_before_more(scheduler, team, 0);
-}
-
-/* The number, from now on, of the call that will carry devices more of a group, or of a kind that
- * has no group yet; and how long that call still lingers. */
-static size_t call_number(const struct scheduler *scheduler, size_t team, const struct group *group,
-                          size_t devices, int64_t *ret_linger_ms)
-{
-    size_t ahead = group != NULL ? group->pending + group->held : 0;
-    size_t more;
-    size_t first;
-
-    *ret_linger_ms = 0;
-    if (ahead == 0) {
-        return calls_before_more(scheduler, team, calls_needed(scheduler, devices) - 1);
-    }
-    first = group->due > scheduler->taken_count ? (size_t)(group->due - scheduler->taken_count) : 0;
-    if (!group->ripe && ahead + devices < scheduler->options.max_devices) {
-        *ret_linger_ms = max64(0, group_expected_ms(scheduler, group) - scheduler->now_ms);
-    }
-    more = calls_needed(scheduler, ahead + devices) - 1;
-    if (more > 0) {
-        first += calls_before_more(scheduler, team, more) - calls_before_more(scheduler, team, 0);
-    }
-    /* Company is no disadvantage: at the latest it goes when its own team's turn comes. */
-    return min_size(first,
-                    calls_before_more(scheduler, team, calls_needed(scheduler, devices) - 1));
-}
-
-/* How long the team's own limits hold up a call that comes after so many others of its own: until
- * enough of the slots it uses have come free. */
-static int64_t limit_wait_ms(const struct scheduler *scheduler, size_t index, size_t ahead)
-{
-    const struct team_queue *team = &scheduler->teams[index];
-    int64_t window_ms = scheduler->options.budget.window_ms;
-    int64_t most = most_slots(scheduler, team);
-    int64_t missing = team->used + ((int64_t)ahead + 1) * SCHEDULER_SHARE - most * SCHEDULER_SHARE;
-    int64_t used = team->used;
-
-    if (most < 1) {
-        return 1000 * window_ms; /* never, as things are */
-    }
-    if (most == (int64_t)scheduler->options.budget.requests) {
-        return 0; /* held up by the budget alone */
-    }
-    for (const struct charge *charge = scheduler->charges; charge != NULL && missing > 0;
-         charge = charge->next) {
-        for (size_t i = 0; i < charge->count; i++) {
-            missing -= charge->shares[i].team == index ? charge->shares[i].share : 0;
-            used -= charge->shares[i].team == index ? charge->shares[i].share : 0;
-        }
-        if (missing <= 0) {
-            return max64(0, charge->free_ms - scheduler->now_ms);
+        if (to - from + 1 > most) {
+            most = to - from + 1;
+            likely = times[from] + (times[to] - times[from]) / 2;
         }
     }
-    if (missing <= 0) {
-        return 0;
+    return likely;
+}
+
+/* A team that can never begin a call, as things are: others have reserved all slots, or it may
+ * have none. */
+static bool is_shut_out(const struct scheduler *scheduler, size_t team)
+{
+    const struct scheduler_team *options = &scheduler->teams[team].options;
+    int64_t others = scheduler->reserved - options->reserved;
+
+    return options->max < 1 || (int64_t)scheduler->options.budget.requests - others < 1;
+}
+
+/* When a request is answered that so many of its team go before: they go on at the pace of those
+ * in the future that was played last, or as fast as slots come free. */
+static int64_t beyond_ms(const struct scheduler *scheduler, size_t team, size_t ahead)
+{
+    const struct forecast *forecast = scheduler->forecast;
+    size_t played = forecast_given(forecast, team);
+    double given = played > 0 ? (double)played : 1;
+    double times = (double)ahead > given ? (double)ahead / given : 1;
+    double passed_ms = times * (double)forecast_passed_ms(forecast);
+    int64_t free_ms;
+
+    if (is_shut_out(scheduler, team)) {
+        return scheduler->now_ms + 1000 * scheduler->options.budget.window_ms;
     }
-    /* What is under way comes free a window after its answer; more than that, a window later for
-     * as many calls as the team may have in one. */
-    missing -= used;
-    return scheduler->latency_ms + window_ms +
-           (missing > 0 ? (missing + most * SCHEDULER_SHARE - 1) / (most * SCHEDULER_SHARE) : 0) *
-               window_ms;
+    free_ms =
+        budget_estimate_ms(scheduler->budget, (size_t)(times * (double)forecast_calls(forecast)),
+                           scheduler->latency_ms, scheduler->now_ms);
+
+    free_ms = min64(free_ms, FORECAST_NEVER);
+    return max64(scheduler->now_ms + (int64_t)passed_ms, free_ms) + scheduler->latency_ms;
 }
 
-static int64_t eta_of(const struct scheduler *scheduler, size_t team, size_t number,
-                      int64_t linger_ms)
+/* Of a request that was not reached: at the latest when its team's turn comes, or when that of
+ * the company does that it has. */
+static int64_t late_ms(const struct scheduler *scheduler, size_t team, const struct group *group,
+                       size_t devices)
 {
-    int64_t now = scheduler->now_ms;
-    int64_t leaves = budget_estimate_ms(scheduler->budget, number, scheduler->latency_ms, now);
-    size_t ahead = min_size(scheduler->teams[team].in_calls, number);
-    int64_t wait_ms = max64(max64(leaves, scheduler->paused_ms) - now, linger_ms);
+    const struct team_queue *queue = &scheduler->teams[team];
+    int64_t late = beyond_ms(scheduler, team, queue->queued + queue->held);
+    const struct job *first;
 
-    return max64(wait_ms, limit_wait_ms(scheduler, team, ahead)) + scheduler->latency_ms;
+    if (group == NULL || group->ready_jobs == 0 ||
+        group->pending + group->held + devices > scheduler->options.max_devices) {
+        return late;
+    }
+    first = lane_first(heap_first(&group->ready));
+    return min64(late, beyond_ms(scheduler, first->team, scheduler_position(scheduler, first)));
 }
 
-static int64_t eta_of_new(const struct scheduler *scheduler, size_t team,
-                          const struct action *action, bool *ret_would_share)
+/* Expected time of the answer to a request that is not in the queue. */
+static int64_t play_new(struct scheduler *scheduler, size_t team, struct group *group,
+                        size_t devices)
 {
-    const struct group *group = group_find(scheduler, action);
-    int64_t linger_ms;
-    size_t number = call_number(scheduler, team, group, action->device_count, &linger_ms);
+    struct forecast *forecast = scheduler->forecast;
+    struct place *place;
 
-    *ret_would_share = group != NULL && group->pending + group->held > 0;
-    return eta_of(scheduler, team, number, linger_ms);
+    scheduler->played = UINT64_MAX; /* what it says of others is gone */
+    (void)forecast_look(forecast, &place);
+    place = forecast_add(forecast, team, group, devices);
+    for (size_t i = 0; i < FORECAST_FUTURES; i++) {
+        forecast_begin(forecast, i);
+        while (place->left > 0) {
+            if (!forecast_step(forecast)) {
+                return late_ms(scheduler, team, group, devices);
+            }
+        }
+    }
+    return likely_ms(scheduler, place);
+}
+
+/* Tells the jobs that were answered in all futures. */
+static void tell(struct scheduler *scheduler, const struct place *places, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct place *place = &places[i];
+        bool answered = place->job != NULL;
+        for (size_t k = 0; k < FORECAST_FUTURES; k++) {
+            answered = answered && place->answered_ms[k] < FORECAST_NEVER;
+        }
+        if (answered) {
+            place->job->due_ms = likely_ms(scheduler, place);
+            place->job->due_at = scheduler->changes;
+        }
+    }
+}
+
+/* Plays what waits until this job is answered; all of it if it is NULL, or too far behind. */
+static void play_queue(struct scheduler *scheduler, const struct job *job)
+{
+    struct forecast *forecast = scheduler->forecast;
+    const struct place *until = NULL;
+    struct place *places;
+    size_t count = forecast_look(forecast, &places);
+
+    for (size_t i = 0; i < count && job != NULL; i++) {
+        until = places[i].job == job ? &places[i] : until;
+    }
+    for (size_t i = 0; i < FORECAST_FUTURES; i++) {
+        bool goes_on = true;
+        forecast_begin(forecast, i);
+        while (goes_on && (until != NULL ? until->left > 0 : !forecast_is_done(forecast))) {
+            goes_on = forecast_step(forecast);
+        }
+    }
+    tell(scheduler, places, count);
+    scheduler->played_all = until == NULL;
+}
+
+/* Many ask, and little changes meanwhile: who was told is not played again. */
+int64_t scheduler_eta_ms(struct scheduler *scheduler, const struct job *job, int64_t now_ms)
+{
+    int64_t due_ms;
+
+    scheduler->now_ms = now_ms;
+    if (job->left == 0) {
+        return scheduler->latency_ms; /* under way */
+    }
+    if (scheduler->played != scheduler->changes || now_ms >= scheduler->played_ms + PLAY_AGAIN_MS) {
+        scheduler->played = ++scheduler->changes;
+        scheduler->played_ms = now_ms;
+        play_queue(scheduler, job);
+    } else if (job->due_at != scheduler->changes && !scheduler->played_all) {
+        play_queue(scheduler, NULL);
+    }
+    due_ms = job->due_at == scheduler->changes
+                 ? job->due_ms
+                 : beyond_ms(scheduler, job->team, scheduler_position(scheduler, job));
+    return max64(due_ms - now_ms, scheduler->latency_ms);
 }
 
 enum err scheduler_ask(struct scheduler *scheduler, size_t team, const struct action *action,
                        int64_t wait_ms, int64_t now_ms, int64_t *ret_eta_ms, bool *ret_would_share)
 {
     const struct team_queue *queue = &scheduler->teams[team];
+    struct group *group = group_find(scheduler, action);
+    const struct job *first;
 
     scheduler->now_ms = now_ms;
-    *ret_eta_ms = eta_of_new(scheduler, team, action, ret_would_share);
+    *ret_would_share = group != NULL && group->pending + group->held > 0;
     if (queue->queued + queue->held >= queue->options.queue_limit) {
-        *ret_eta_ms = eta_of(scheduler, team, 0, 0);
+        first = order_next(queue, NULL);
+        *ret_eta_ms = first != NULL ? scheduler_eta_ms(scheduler, first, now_ms)
+                                    : scheduler_team_eta_ms(scheduler, team, now_ms);
         return ERR_FULL;
     }
+    *ret_eta_ms = play_new(scheduler, team, group, action->device_count) - now_ms;
     return wait_ms >= 0 && *ret_eta_ms > wait_ms ? ERR_UNAVAILABLE : OK;
 }
 
@@ -224,32 +215,5 @@ enum err scheduler_admit(struct scheduler *scheduler, size_t team, const struct 
 int64_t scheduler_team_eta_ms(struct scheduler *scheduler, size_t team, int64_t now_ms)
 {
     scheduler->now_ms = now_ms;
-    return eta_of(scheduler, team, calls_before(scheduler, team), 0);
-}
-
-size_t scheduler_position(const struct scheduler *scheduler, const struct job *job)
-{
-    int64_t left = (int64_t)(scheduler->teams[job->team].departed - job->departed);
-    int64_t ahead = (int64_t)job->ahead - left;
-
-    return ahead > 0 ? (size_t)ahead : 0;
-}
-
-int64_t scheduler_eta_ms(const struct scheduler *scheduler, const struct job *job, int64_t now_ms)
-{
-    const struct group *group = job->group;
-    int64_t linger_ms = 0;
-    size_t number;
-
-    if (job->left == 0) {
-        return scheduler->latency_ms; /* under way */
-    }
-    if (job->lane_place == 0) { /* blocked or delayed: as if it came now */
-        number = calls_before(scheduler, job->team);
-    } else {
-        number =
-            group->due > scheduler->taken_count ? (size_t)(group->due - scheduler->taken_count) : 0;
-        linger_ms = group->ripe ? 0 : max64(0, group_expected_ms(scheduler, group) - now_ms);
-    }
-    return eta_of(scheduler, job->team, number, linger_ms);
+    return play_new(scheduler, team, NULL, 1) - now_ms;
 }

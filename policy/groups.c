@@ -179,7 +179,8 @@ void groups_forget_idle(struct scheduler *scheduler, int64_t before_ms)
 {
     struct group *group;
 
-    while ((group = TAILQ_FIRST(&scheduler->idle)) != NULL && group->arrived_ms < before_ms) {
+    while ((group = TAILQ_FIRST(&scheduler->idle)) != NULL && group->noted == 0 &&
+           group->arrived_ms < before_ms) {
         forget(scheduler, group);
     }
 }
@@ -263,21 +264,6 @@ static void step_in(struct scheduler *scheduler, struct lane *lane)
     }
 }
 
-/* Keeps count of the calls that the lane's jobs need: those of lanes that share none are the
- * team's own, others' are counted by group_changed(). */
-static void lane_changed(struct scheduler *scheduler, struct lane *lane)
-{
-    struct team_queue *team = &scheduler->teams[lane->team];
-    size_t calls = lane->alone ? lane->jobs.count : calls_needed(scheduler, lane->pending);
-
-    team->in_calls += calls - lane->calls;
-    if (lane->alone) {
-        team->calls += calls - lane->calls;
-        scheduler->calls += calls - lane->calls;
-    }
-    lane->calls = calls;
-}
-
 void group_put(struct scheduler *scheduler, struct job *job)
 {
     struct group *group = job->group;
@@ -286,12 +272,9 @@ void group_put(struct scheduler *scheduler, struct job *job)
     step_out(scheduler, job->lane);
     heap_add(&job->lane->jobs, job);
     step_in(scheduler, job->lane);
-    job->lane->pending += job->left;
-    lane_changed(scheduler, job->lane);
     if (!job->alone) {
         group->ready_jobs++;
         group->pending += job->left;
-        group_changed(scheduler, group);
     }
 }
 
@@ -302,12 +285,9 @@ void group_take(struct scheduler *scheduler, struct job *job)
     step_out(scheduler, lane);
     heap_remove(&lane->jobs, job);
     step_in(scheduler, lane);
-    lane->pending -= job->left;
-    lane_changed(scheduler, lane);
     if (!lane->alone) {
         lane->group->ready_jobs--;
         lane->group->pending -= job->left;
-        group_changed(scheduler, lane->group);
     }
 }
 
@@ -498,32 +478,21 @@ void group_arrived(struct scheduler *scheduler, struct group *group)
     }
 }
 
-void group_changed(struct scheduler *scheduler, struct group *group)
-{
-    const struct lane *first = heap_first(&group->ready);
-    size_t calls = calls_needed(scheduler, group->pending + group->held);
-
-    scheduler->calls += calls - group->calls;
-    scheduler->teams[group->owner].calls -= group->calls;
-    group->calls = calls;
-    group->owner = first != NULL ? first->team : group->owner;
-    scheduler->teams[group->owner].calls += calls;
-}
-
-/* The group begins to wait for a call: which one will it be? */
-static void set_due(struct scheduler *scheduler, struct group *group, size_t team)
-{
-    if (group->pending + group->held == 0) {
-        group->owner = team;
-        group->due = scheduler->taken_count + calls_before(scheduler, team);
-    }
-}
-
 void group_hold(struct scheduler *scheduler, struct group *group, size_t team, size_t devices)
 {
-    set_due(scheduler, group, team);
+    if (group->held == 0) {
+        group->holder = team;
+        TAILQ_INSERT_TAIL(&scheduler->holding, group, holding);
+    }
     group->held += devices;
-    group_changed(scheduler, group);
+}
+
+void group_release(struct scheduler *scheduler, struct group *group, size_t devices)
+{
+    group->held -= devices;
+    if (group->held == 0) {
+        TAILQ_REMOVE(&scheduler->holding, group, holding);
+    }
 }
 
 void group_add_ready(struct scheduler *scheduler, struct job *job)
@@ -535,7 +504,6 @@ void group_add_ready(struct scheduler *scheduler, struct job *job)
             group->since_ms = scheduler->now_ms;
             group->ripe = false;
         }
-        set_due(scheduler, group, job->team);
     }
     group_put(scheduler, job);
     update_linger(scheduler, group);
@@ -574,10 +542,6 @@ static void set_pace(struct scheduler *scheduler, struct group *group, size_t pa
 void group_sent(struct scheduler *scheduler, struct group *group, size_t parts)
 {
     set_pace(scheduler, group, parts);
-    if (group->calls > 0) { /* the next one comes after what others wait for */
-        size_t rest = calls_before(scheduler, group->owner);
-        group->due = scheduler->taken_count + (rest > group->calls ? rest - group->calls : 0);
-    }
     if (group->ready_jobs > 0 && group->pending < scheduler->options.max_devices) {
         set_ripe(scheduler, group, false);
         group->since_ms = scheduler->now_ms;

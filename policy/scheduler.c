@@ -4,6 +4,7 @@
  *   blocked   an earlier request contradicts it for one of its devices (lines.h)
  *   delayed   it is not to go before some time (scheduler.delayed)
  *   ready     in its group; and once the group is ripe, in its team's heap too */
+#include "policy/forecast.h"
 #include "policy/scheduler_priv.h"
 
 #include <assert.h>
@@ -32,13 +33,15 @@ struct scheduler *scheduler_new(const struct scheduler_options *options)
     scheduler->budget = budget_new(&options->budget);
     scheduler->lines = lines_new(on_clear, scheduler);
     scheduler->latency_ms = FIRST_LATENCY_MS;
-    scheduler->devices_fit = 16 * options->max_devices;
     scheduler->paused_ms = INT64_MIN;
     heap_init(&scheduler->delayed, delayed_before, offsetof(struct job, delay_place));
     heap_init(&scheduler->lingering, group_ripens_before, offsetof(struct group, linger_place));
     TAILQ_INIT(&scheduler->idle);
+    TAILQ_INIT(&scheduler->holding);
     teams_add(scheduler, options->teams, options->team_count);
     share_init(scheduler);
+    scheduler->forecast = forecast_new(scheduler);
+    scheduler->played = UINT64_MAX;
     return scheduler;
 }
 
@@ -50,12 +53,14 @@ void scheduler_free(struct scheduler *scheduler)
         return;
     }
     groups_free(scheduler);
+    forecast_free(scheduler->forecast);
     while ((charge = scheduler->charges) != NULL) {
         scheduler->charges = charge->next;
         free(charge);
     }
     for (size_t i = 0; i < scheduler->team_count; i++) {
         heap_done(&scheduler->teams[i].ripe);
+        order_done(&scheduler->teams[i]);
     }
     free(scheduler->teams);
     heap_done(&scheduler->delayed);
@@ -123,14 +128,11 @@ static void release_hold(struct scheduler *scheduler, size_t team, struct group 
 {
     assert(scheduler->teams[team].held > 0 && group->held >= action->device_count);
     scheduler->teams[team].held--;
-    group->held -= action->device_count;
-    group_changed(scheduler, group);
+    group_release(scheduler, group, action->device_count);
 }
 
 static void queue_job(struct scheduler *scheduler, struct job *job, bool was_held, int64_t now_ms)
 {
-    struct team_queue *team = &scheduler->teams[job->team];
-
     assert(job->team < scheduler->team_count && job->action->device_count > 0);
     scheduler->now_ms = now_ms;
     job->order = ++scheduler->last_order;
@@ -143,16 +145,13 @@ static void queue_job(struct scheduler *scheduler, struct job *job, bool was_hel
     }
     assert(job->left > 0);
     job->not_before_ms = INT64_MIN;
-    job->departed = team->departed;
-    job->ahead = team->queued;
     job->group = group_get(scheduler, job->action);
     if (was_held) { /* first: who lingers looks at who else is held */
         release_hold(scheduler, job->team, job->group, job->action);
         group_leave(scheduler, job->group);
     }
     group_arrived(scheduler, job->group);
-    team->queued++;
-    scheduler->depth++;
+    order_enter(scheduler, job);
     enter_lines(scheduler, job);
     job_place(scheduler, job);
 }
@@ -165,6 +164,7 @@ void scheduler_restore_job(struct scheduler *scheduler, struct job *job, int64_t
 void scheduler_add(struct scheduler *scheduler, struct job *job, int64_t now_ms)
 {
     queue_job(scheduler, job, true, now_ms);
+    forecast_note(scheduler->forecast, job->group, job->team, job->action->device_count);
 }
 
 void scheduler_leave(struct scheduler *scheduler, size_t team, const struct action *action)
@@ -185,9 +185,7 @@ void scheduler_stop(struct scheduler *scheduler, struct job *job, int64_t now_ms
     scheduler->now_ms = now_ms;
     job_unplace(scheduler, job);
     if (job->left > 0) {
-        scheduler->teams[job->team].queued--;
-        scheduler->teams[job->team].departed++;
-        scheduler->depth--;
+        order_given(scheduler, job);
         job->left = 0;
     }
 }
@@ -195,6 +193,7 @@ void scheduler_stop(struct scheduler *scheduler, struct job *job, int64_t now_ms
 void scheduler_end(struct scheduler *scheduler, struct job *job, int64_t now_ms)
 {
     scheduler_stop(scheduler, job, now_ms);
+    order_leave(scheduler, job);
     for (size_t i = 0; i < job->action->device_count; i++) {
         lines_leave(scheduler->lines, &job->claims[i]);
     }
@@ -248,10 +247,9 @@ struct batch *scheduler_next(struct scheduler *scheduler, int64_t now_ms)
     assert(batch->slot >= 0);
     batch->taken_ms = now_ms;
     batch->taken_count = ++scheduler->book_count;
-    scheduler->taken_count++;
+    scheduler->changes++;
     batch->free_then = free_slots - 1;
     share_charge(scheduler, batch, team);
-    estimate_learn(scheduler, batch);
     if (!batch->parts[0].job->alone) {
         group_sent(scheduler, batch->group, batch->part_count);
     }
@@ -289,9 +287,7 @@ void scheduler_back(struct scheduler *scheduler, const struct batch_part *part,
     scheduler->now_ms = now_ms;
     job_unplace(scheduler, job);
     if (job->left == 0) {
-        scheduler->teams[job->team].queued++;
-        scheduler->teams[job->team].departed--;
-        scheduler->depth++;
+        order_back(scheduler, job);
     }
     for (size_t i = 0; i < part->count; i++) {
         job->given[part->devices[i]] = 0;
@@ -368,6 +364,7 @@ void scheduler_restore_call(struct scheduler *scheduler, int64_t taken_ms, int64
 void scheduler_pause(struct scheduler *scheduler, int64_t until_ms)
 {
     scheduler->paused_ms = until_ms > scheduler->paused_ms ? until_ms : scheduler->paused_ms;
+    scheduler->changes++;
 }
 
 /* The upstream counted this call and, of ours, at most those taken before it that were still in

@@ -17,6 +17,7 @@
 #include "policy/budget.h"
 
 #include <stdint.h>
+#include <sys/queue.h>
 
 struct claim;
 struct group;
@@ -38,10 +39,12 @@ struct job {
     size_t left;           /* devices not given to a call */
     size_t blocked;        /* claims that wait for earlier requests */
     int64_t not_before_ms; /* INT64_MIN: now */
-    uint64_t departed;     /* what team_queue.departed was on arrival */
-    size_t ahead;          /* jobs of the team before it on arrival */
-    struct lane *lane;     /* where it stands if it is ready */
-    size_t lane_place;     /* in heaps */
+    TAILQ_ENTRY(job) in_level;
+    size_t place;      /* there */
+    int64_t due_ms;    /* the answer is expected */
+    uint64_t due_at;   /* scheduler.changes when that was said */
+    struct lane *lane; /* where it stands if it is ready */
+    size_t lane_place; /* in heaps */
     size_t delay_place;
 };
 
@@ -138,9 +141,9 @@ void scheduler_end(struct scheduler *scheduler, struct job *job, int64_t now_ms)
 /* Whether no device of the job was given to a call. */
 bool scheduler_untouched(const struct job *job);
 
-/* Jobs of its team that go before it, about; and the expected time until its answer. */
+/* Jobs of its team that go before it; and the expected time until its answer. */
 size_t scheduler_position(const struct scheduler *scheduler, const struct job *job);
-int64_t scheduler_eta_ms(const struct scheduler *scheduler, const struct job *job, int64_t now_ms);
+int64_t scheduler_eta_ms(struct scheduler *scheduler, const struct job *job, int64_t now_ms);
 
 /* The expected time until the answer to a new request of the team that finds no company. */
 int64_t scheduler_team_eta_ms(struct scheduler *scheduler, size_t team, int64_t now_ms);

@@ -1,6 +1,6 @@
 /* Scheduler, shared by its own files: scheduler.c (jobs and their life), groups.c (compatible
  * requests and how long they linger), share.c (teams' shares of the slots), batch.c (making a
- * call), estimate.c, configure.c. */
+ * call), order.c (order inside a team), forecast.c, estimate.c and configure.c. */
 #ifndef POLICY_SCHEDULER_PRIV_H
 #define POLICY_SCHEDULER_PRIV_H
 
@@ -11,17 +11,25 @@
 #include <sys/queue.h>
 
 #define ARRIVALS 32
+#define LEVELS   8 /* of urgency */
+
+/* The jobs of one team and level that have not ended, by arrival. */
+struct level {
+    TAILQ_HEAD(, job) jobs;
+    uint32_t *counts; /* of jobs that wait, by place: a Fenwick tree */
+    size_t size;
+    size_t next; /* place that was given to nobody */
+    size_t queued;
+};
 
 struct team_queue {
     struct scheduler_team options;
-    struct heap ripe;  /* lanes whose first job may be sent now, in the team's order */
-    int64_t finish;    /* tag of start-time fair queueing */
-    int64_t used;      /* slots of this window, in 1 / SCHEDULER_SHARE */
-    size_t queued;     /* jobs not wholly given to calls */
-    size_t held;       /* places given to jobs that are not here yet */
-    size_t calls;      /* that waiting groups need whose first job is its own */
-    size_t in_calls;   /* that its own jobs stand for, its own groups or not */
-    uint64_t departed; /* jobs that left the queue so far */
+    struct heap ripe; /* lanes whose first job may be sent now, in the team's order */
+    int64_t finish;   /* tag of start-time fair queueing */
+    int64_t used;     /* slots of this window, in 1 / SCHEDULER_SHARE */
+    size_t queued;    /* jobs not wholly given to calls */
+    size_t held;      /* places given to jobs that are not here yet */
+    struct level levels[LEVELS];
 };
 
 /* The jobs of one team in a group that could be sent, in the team's order: by priority, then by
@@ -33,8 +41,6 @@ struct lane {
     size_t team;
     bool alone;
     struct heap jobs;
-    size_t pending;     /* their devices */
-    size_t calls;       /* that these need */
     size_t group_place; /* in heaps */
     size_t ripe_place;
 };
@@ -65,9 +71,13 @@ struct group {
     int64_t intervals;   /* that it is the average of, about */
     size_t vain;         /* paced calls in a row that nobody joined while they waited */
     size_t skip;         /* calls that are not to be paced */
-    size_t owner;        /* team that its waiting calls are counted for */
-    size_t calls;        /* that its pending and held devices need */
-    uint64_t due;        /* number of the call it was expected to go with */
+    TAILQ_ENTRY(group) holding;
+    size_t holder; /* team of the first request that is held */
+    /* Of the forecast. */
+    size_t noted; /* requests that it remembers */
+    uint64_t play;
+    struct place *first;
+    struct place **last;
 };
 
 /* Shares of the slots of calls that were answered: given back when the slots come free. */
@@ -87,8 +97,9 @@ struct scheduler {
     struct scheduler_options options;
     struct budget *budget;
     struct lines *lines;
-    struct heap delayed;   /* jobs with a time before which they do not go */
-    struct heap lingering; /* groups that are not ripe */
+    struct heap delayed;         /* jobs with a time before which they do not go */
+    struct heap lingering;       /* groups that are not ripe */
+    TAILQ_HEAD(, group) holding; /* groups with requests that are held */
     struct group **buckets;
     size_t bucket_count;
     size_t group_count;
@@ -99,15 +110,16 @@ struct scheduler {
     int64_t reserved; /* slots, of all teams */
     int64_t unmet;    /* of all reservations, in 1 / SCHEDULER_SHARE */
     uint64_t last_order;
-    uint64_t taken_count; /* calls so far */
-    uint64_t book_count;  /* and slots taken out for calls of others */
-    size_t calls;         /* that all waiting groups need */
-    size_t devices_fit;   /* devices of a call that leaves others behind, moving average x 16 */
-    size_t mixed;         /* calls that teams share, moving average in 1 / 1024 */
+    uint64_t book_count; /* calls so far, and slots taken out for calls of others */
     int64_t latency_ms;
     int64_t paused_ms; /* nothing goes before */
     int64_t now_ms;    /* of the present call from outside, for callbacks */
     size_t depth;
+    struct forecast *forecast;
+    uint64_t changes; /* of what waits */
+    uint64_t played;  /* what it was when the queue was last played */
+    int64_t played_ms;
+    bool played_all; /* and not just until a job was answered */
     size_t team_count;
     struct team_queue *teams;
 };
@@ -117,6 +129,17 @@ void job_place(struct scheduler *scheduler, struct job *job);
 
 /* configure.c: makes room for teams with these options, after those that are there. */
 void teams_add(struct scheduler *scheduler, const struct scheduler_team *teams, size_t count);
+
+/* order.c: a job arrives; is wholly given to calls; is not any more; ends. The number of jobs that
+ * wait goes with it. */
+void order_init(struct team_queue *team);
+void order_done(struct team_queue *team);
+void order_move(struct team_queue *to, struct team_queue *from); /* to is a copy of from */
+void order_enter(struct scheduler *scheduler, struct job *job);
+void order_given(struct scheduler *scheduler, struct job *job);
+void order_back(struct scheduler *scheduler, struct job *job);
+void order_leave(struct scheduler *scheduler, struct job *job);
+struct job *order_next(const struct team_queue *team, const struct job *job); /* that waits */
 
 /* groups.c */
 struct group *group_get(struct scheduler *scheduler, const struct action *action);
@@ -133,8 +156,8 @@ void group_remove_ready(struct scheduler *scheduler, struct job *job);
 void group_take(struct scheduler *scheduler, struct job *job); /* the same while a call is made */
 void group_put(struct scheduler *scheduler, struct job *job);  /* and back */
 void group_sent(struct scheduler *scheduler, struct group *group, size_t parts);
-void group_changed(struct scheduler *scheduler, struct group *group); /* its devices or first job */
 void group_hold(struct scheduler *scheduler, struct group *group, size_t team, size_t devices);
+void group_release(struct scheduler *scheduler, struct group *group, size_t devices);
 void groups_ripen(struct scheduler *scheduler);
 void groups_linger_anew(struct scheduler *scheduler); /* the options changed */
 void groups_forget_idle(struct scheduler *scheduler, int64_t before_ms);
@@ -148,11 +171,6 @@ void share_release_at(struct scheduler *scheduler, const struct batch *batch, in
 void share_expire(struct scheduler *scheduler);
 void share_init(struct scheduler *scheduler);
 void share_shift(struct scheduler *scheduler, int64_t by_ms); /* slots come free by so much later */
-
-/* estimate.c */
-size_t calls_needed(const struct scheduler *scheduler, size_t devices);
-size_t calls_before(const struct scheduler *scheduler, size_t team); /* a new one of the team */
-void estimate_learn(struct scheduler *scheduler, const struct batch *batch);
 
 /* batch.c */
 struct batch *batch_make(struct scheduler *scheduler, struct job *seed);

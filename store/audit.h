@@ -7,7 +7,7 @@
  *   audit_tree        (node, level, number, hash): complete interior nodes, of levels 8, 16, 24, …;
  *                     others follow from these and the leaves; where records were pruned
  *                     also those of lower levels that old checkpoints need
- *   audit_checkpoints (number, node, size, time_ms, note): C2SP signed notes (common/note.h)
+ *   audit_checkpoints (node, size, note): C2SP signed notes (common/note.h)
  *   audit_segments    (node, segment, first_ms, last_ms): what of 8192 records each is in the
  * index: audit_keys        (node, segment, bucket, keys): where in them a device, team, … stands
  *   audit_pruned      (node, size, note): records below size were dropped, under that checkpoint
@@ -70,8 +70,7 @@ typedef char *(*store_sign_cb)(const char *node, int64_t size, const uint8_t *ro
 /* Adds a checkpoint over everything this node has recorded up to here in this write, which must be
  * at least one record. sign is called when the write is committed; arg is borrowed until the write
  * is answered. */
-void store_write_add_checkpoint(struct store_write *write, int64_t time_ms, store_sign_cb sign,
-                                void *arg);
+void store_write_add_checkpoint(struct store_write *write, store_sign_cb sign, void *arg);
 
 /* Remembers how far a stream got: the first seq of the node that it has not sent. */
 void store_write_set_stream(struct store_write *write, const char *name, const char *node,
@@ -80,7 +79,7 @@ void store_write_set_stream(struct store_write *write, const char *name, const c
 /* Drops this node's records below size (a multiple of STORE_BLOCK_RECORDS, at most the size of
  * the newest checkpoint), of which note is that checkpoint. What proofs about the tree need stays.
  * It takes time in proportion: prune in steps of some blocks.
- * ERR_INVALID: the size is not that. */
+ * ERR_INVALID: the size is not that. ERR_NOT_FOUND: records that proofs need are missing. */
 void store_write_prune(struct store_write *write, int64_t size, const char *note);
 
 /* How many records this node has, durable or about to be. Any thread. */
@@ -139,11 +138,13 @@ void store_audit_close(struct store_audit *audit);
 /* In all of these, each returns false to stop, may take its time, and must not use the same
  * connection. */
 
-/* The names of all nodes that anything is stored of, in the order of their bytes. */
+/* The names of all nodes that anything is stored of, in the order of their bytes. Of a name that
+ * nobody can have configured, a NUL is shown as SUB and 0, and SUB (octal 032) as two. */
 enum err store_audit_each_node(struct store_audit *audit, bool (*each)(const char *node, void *arg),
                                void *arg, struct error *error) MUST_CHECK;
 
-/* A node's records with from <= seq < to, in the order of seq, just as they are stored. */
+/* A node's records with from <= seq < to (INT64_MAX: without end), in the order of seq, just as
+ * they are stored. */
 enum err store_audit_each_record(struct store_audit *audit, const char *node, int64_t from,
                                  int64_t to,
                                  bool (*each)(const struct store_record *record, void *arg),
@@ -159,11 +160,10 @@ enum err store_audit_each_hash(struct store_audit *audit, const char *node,
                                             size_t len, void *arg),
                                void *arg, struct error *error) MUST_CHECK;
 
-/* Its checkpoints in the order they were made. size is that of the row, which the note need not
- * agree with. */
+/* Its checkpoints by size, which is that of the row: the note need not agree with it. */
 enum err store_audit_each_checkpoint(struct store_audit *audit, const char *node,
-                                     bool (*each)(int64_t number, int64_t size, const char *note,
-                                                  size_t len, void *arg),
+                                     bool (*each)(int64_t size, const char *note, size_t len,
+                                                  void *arg),
                                      void *arg, struct error *error) MUST_CHECK;
 
 /* How many of its records were pruned, and under which note (the caller frees); 0 and NULL: none.

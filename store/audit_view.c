@@ -43,7 +43,7 @@ enum err store_audit_each_node(struct store_audit *audit, bool (*each)(const cha
                                void *arg, struct error *error)
 {
     struct arena arena = {0};
-    const char *node = "";
+    const char *node = NULL;
     enum err err;
 
     while ((err = audit->backend->log->next_node(audit->db, node, &arena, &node, error)) == OK &&
@@ -153,7 +153,7 @@ enum err store_audit_each_hash(struct store_audit *audit, const char *node,
             more = each(level, number, page->rows[i].hash, page->rows[i].len, arg);
         }
         more = more && page->count == PAGE_ROWS && number < INT64_MAX;
-        number++;
+        number += more ? 1 : 0;
     }
     free(page);
     return err;
@@ -162,7 +162,6 @@ enum err store_audit_each_hash(struct store_audit *audit, const char *node,
 struct checkpoint_page {
     struct arena arena;
     struct {
-        int64_t number;
         int64_t size;
         const char *note;
         size_t len;
@@ -170,11 +169,10 @@ struct checkpoint_page {
     size_t count;
 };
 
-static bool on_checkpoint(int64_t number, int64_t size, const char *note, size_t len, void *arg)
+static bool on_checkpoint(int64_t size, const char *note, size_t len, void *arg)
 {
     struct checkpoint_page *page = arg;
 
-    page->rows[page->count].number = number;
     page->rows[page->count].size = size;
     page->rows[page->count].note = arena_copy(&page->arena, note, len);
     page->rows[page->count].len = len;
@@ -183,8 +181,8 @@ static bool on_checkpoint(int64_t number, int64_t size, const char *note, size_t
 }
 
 enum err store_audit_each_checkpoint(struct store_audit *audit, const char *node,
-                                     bool (*each)(int64_t number, int64_t size, const char *note,
-                                                  size_t len, void *arg),
+                                     bool (*each)(int64_t size, const char *note, size_t len,
+                                                  void *arg),
                                      void *arg, struct error *error)
 {
     struct checkpoint_page *page = xcalloc(1, sizeof(*page));
@@ -198,8 +196,8 @@ enum err store_audit_each_checkpoint(struct store_audit *audit, const char *node
                                                page, error);
         more = err == OK && page->count > 0;
         for (size_t i = 0; more && i < page->count; i++) {
-            after = page->rows[i].number;
-            more = each(after, page->rows[i].size, page->rows[i].note, page->rows[i].len, arg);
+            after = page->rows[i].size;
+            more = each(after, page->rows[i].note, page->rows[i].len, arg);
         }
         arena_done(&page->arena);
     }

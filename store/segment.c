@@ -259,6 +259,7 @@ size_t segment_mark(const uint8_t *data, size_t len, enum key_kind kind, const c
     uint64_t high = hashes;
     uint64_t first;
     uint64_t end;
+    uint64_t least = 0; /* the next place is not before */
     size_t marked = 0;
 
     if (hashes == 0 || hashes > (len - 4) / TABLE_ENTRY) {
@@ -280,10 +281,12 @@ size_t segment_mark(const uint8_t *data, size_t len, enum key_kind kind, const c
                            : (len - 4 - hashes * TABLE_ENTRY) / 2;
     for (uint64_t i = first; i < end && i < (len - 4 - hashes * TABLE_ENTRY) / 2; i++) {
         uint64_t place = get(data + 4 + hashes * TABLE_ENTRY + 2 * i, 2);
-        if (place < STORE_SEGMENT_RECORDS) {
-            counts[place]++;
-            marked++;
+        if (place < least || place >= STORE_SEGMENT_RECORDS) {
+            break;
         }
+        counts[place]++;
+        marked++;
+        least = place + 1;
     }
     return marked;
 }

@@ -5,11 +5,50 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A name that somebody put into the tables may have a NUL, which is shown as SUB and 0, and SUB as
+ * two: so that it can be told, and asked for. */
+#define SUB '\032'
+
+static char *escape_name(struct arena *arena, const char *name, size_t len)
+{
+    char *shown = arena_alloc(arena, 2 * len + 1);
+    size_t at = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        if (name[i] == '\0' || name[i] == SUB) {
+            shown[at++] = SUB;
+        }
+        shown[at++] = name[i] == '\0' ? '0' : name[i];
+    }
+    return shown;
+}
+
+static void bind_name(sqlite3_stmt *statement, const char *shown)
+{
+    CLEANUP(cleanup_free) char *name = NULL;
+    size_t len = 0;
+
+    if (strchr(shown, SUB) == NULL) {
+        sqlite_bind_text(statement, 1, shown);
+        return;
+    }
+    name = xcalloc(1, strlen(shown) + 1);
+    for (const char *c = shown; *c != '\0'; c++) {
+        bool escape = *c == SUB && c[1] != '\0';
+        c += escape ? 1 : 0;
+        name[len++] = *c;
+        if (escape && *c == '0') {
+            name[len - 1] = '\0';
+        }
+    }
+    (void)sqlite3_bind_text(statement, 1, name, (int)len, SQLITE_TRANSIENT);
+}
+
 static sqlite3_stmt *start(struct store_db *db, enum sqlite_sql sql, const char *node)
 {
     sqlite3_stmt *statement = db->statements[sql];
 
-    sqlite_bind_text(statement, 1, node);
+    bind_name(statement, node);
     return statement;
 }
 
@@ -30,10 +69,12 @@ static enum err end_one(struct store_db *db, sqlite3_stmt *statement, int rc, st
     return err == OK && rc == SQLITE_DONE ? error_set(error, ERR_NOT_FOUND, "there is none") : err;
 }
 
+/* Names are never empty, nor do they hold a NUL: those that somebody put there are seen too. */
 static enum err next_node(struct store_db *db, const char *after, struct arena *arena,
                           const char **ret_node, struct error *error)
 {
-    sqlite3_stmt *statement = start(db, SQL_NEXT_NODE, after);
+    sqlite3_stmt *statement =
+        after != NULL ? start(db, SQL_NEXT_NODE, after) : db->statements[SQL_FIRST_NODE];
     int rc = sqlite3_step(statement);
     const char *node = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : NULL;
 
@@ -41,7 +82,7 @@ static enum err next_node(struct store_db *db, const char *after, struct arena *
         rc = SQLITE_DONE;
     }
     if (node != NULL) {
-        *ret_node = arena_text(arena, node);
+        *ret_node = escape_name(arena, node, (size_t)sqlite3_column_bytes(statement, 0));
     }
     return end_one(db, statement, rc, error);
 }
@@ -55,7 +96,7 @@ static enum err records(struct store_db *db, const char *node, int64_t from, int
     int rc = SQLITE_DONE;
 
     sqlite_bind_int(statement, 2, from);
-    sqlite_bind_int(statement, 3, to);
+    sqlite_bind_int(statement, 3, to == INT64_MAX ? to : to - 1);
     sqlite_bind_int(statement, 4, max);
     *ret_count = 0;
     while (more && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
@@ -150,8 +191,7 @@ hashes(struct store_db *db, const char *node, int64_t level, int64_t number, int
 }
 
 static enum err checkpoints(struct store_db *db, const char *node, int64_t after, int64_t max,
-                            bool (*each)(int64_t number, int64_t size, const char *note, size_t len,
-                                         void *arg),
+                            bool (*each)(int64_t size, const char *note, size_t len, void *arg),
                             void *arg, struct error *error)
 {
     sqlite3_stmt *statement = start(db, SQL_READ_CHECKPOINTS, node);
@@ -161,22 +201,21 @@ static enum err checkpoints(struct store_db *db, const char *node, int64_t after
     sqlite_bind_int(statement, 2, after);
     sqlite_bind_int(statement, 3, max);
     while (more && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
-        const char *note = (const char *)sqlite3_column_text(statement, 2);
-        more = each(sqlite3_column_int64(statement, 0), sqlite3_column_int64(statement, 1),
-                    note != NULL ? note : "", (size_t)sqlite3_column_bytes(statement, 2), arg);
+        const char *note = (const char *)sqlite3_column_text(statement, 1);
+        more = each(sqlite3_column_int64(statement, 0), note != NULL ? note : "",
+                    (size_t)sqlite3_column_bytes(statement, 1), arg);
     }
     return end(db, statement, rc, error);
 }
 
-static enum err size_and_note(struct store_db *db, sqlite3_stmt *statement, int column,
-                              struct arena *arena, int64_t *ret_size, const char **ret_note,
-                              struct error *error)
+static enum err size_and_note(struct store_db *db, sqlite3_stmt *statement, struct arena *arena,
+                              int64_t *ret_size, const char **ret_note, struct error *error)
 {
     int rc = sqlite3_step(statement);
 
     if (rc == SQLITE_ROW) {
-        const char *note = (const char *)sqlite3_column_text(statement, column + 1);
-        *ret_size = sqlite3_column_int64(statement, column);
+        const char *note = (const char *)sqlite3_column_text(statement, 1);
+        *ret_size = sqlite3_column_int64(statement, 0);
         *ret_note = arena_text(arena, note != NULL ? note : "");
     }
     return end_one(db, statement, rc, error);
@@ -185,14 +224,14 @@ static enum err size_and_note(struct store_db *db, sqlite3_stmt *statement, int 
 static enum err last_checkpoint(struct store_db *db, const char *node, struct arena *arena,
                                 int64_t *ret_size, const char **ret_note, struct error *error)
 {
-    return size_and_note(db, start(db, SQL_LAST_CHECKPOINT, node), 1, arena, ret_size, ret_note,
+    return size_and_note(db, start(db, SQL_LAST_CHECKPOINT, node), arena, ret_size, ret_note,
                          error);
 }
 
 static enum err pruned(struct store_db *db, const char *node, struct arena *arena,
                        int64_t *ret_size, const char **ret_note, struct error *error)
 {
-    return size_and_note(db, start(db, SQL_READ_PRUNED, node), 0, arena, ret_size, ret_note, error);
+    return size_and_note(db, start(db, SQL_READ_PRUNED, node), arena, ret_size, ret_note, error);
 }
 
 static enum err segment(struct store_db *db, const char *node, int64_t number,

@@ -104,8 +104,7 @@ static enum err add_checkpoint(struct store_db *db, const struct store_op *op, s
     note = op->checkpoint.sign(db->node, state->next_seq, root, op->checkpoint.arg);
     sqlite_bind_text(statement, 1, db->node);
     sqlite_bind_int(statement, 2, state->next_seq);
-    sqlite_bind_int(statement, 3, op->checkpoint.time_ms);
-    sqlite_bind_text(statement, 4, note);
+    sqlite_bind_text(statement, 3, note);
     return sqlite_run(db, SQL_ADD_CHECKPOINT, "write", error);
 }
 
@@ -145,29 +144,42 @@ static enum err set_stream(struct store_db *db, const struct store_op *op, struc
 /* ---- Pruning ---- */
 
 struct sizes {
-    int64_t from;
-    int64_t to;
     int64_t *list;
     size_t count;
     size_t capacity;
-    int64_t last_number;
 };
 
-static bool on_checkpoint(int64_t number, int64_t size, const char *note, size_t len, void *arg)
+static void add_size(struct sizes *sizes, int64_t size)
 {
-    struct sizes *sizes = arg;
-
-    (void)note;
-    (void)len;
-    sizes->last_number = number;
-    if (size > sizes->from && size < sizes->to && size % STORE_BLOCK_RECORDS != 0) {
-        if (sizes->count == sizes->capacity) {
-            sizes->capacity = sizes->capacity > 0 ? 2 * sizes->capacity : 64;
-            sizes->list = xrealloc(sizes->list, sizes->capacity, sizeof(*sizes->list));
-        }
-        sizes->list[sizes->count++] = size;
+    if (sizes->count == sizes->capacity) {
+        sizes->capacity = sizes->capacity > 0 ? 2 * sizes->capacity : 64;
+        sizes->list = xrealloc(sizes->list, sizes->capacity, sizeof(*sizes->list));
     }
-    return size < sizes->to;
+    sizes->list[sizes->count++] = size;
+}
+
+/* The sizes of checkpoints between two others that end in the middle of a block. */
+static enum err read_sizes(struct store_db *db, int64_t from, int64_t to, struct sizes *sizes,
+                           struct error *error)
+{
+    sqlite3_stmt *statement = db->statements[SQL_READ_SIZES];
+    enum err err = OK;
+    int rc;
+
+    sqlite_bind_text(statement, 1, db->node);
+    sqlite_bind_int(statement, 2, from);
+    sqlite_bind_int(statement, 3, to);
+    while ((rc = sqlite3_step(statement)) == SQLITE_ROW) {
+        int64_t size = sqlite3_column_int64(statement, 0);
+        if (size % STORE_BLOCK_RECORDS != 0) {
+            add_size(sizes, size);
+        }
+    }
+    if (rc != SQLITE_DONE) {
+        err = sqlite_fail(db, "read it", error);
+    }
+    (void)sqlite3_reset(statement);
+    return err;
 }
 
 /* Keeps what a proof from the tree of that size needs inside its last block: the leaf before it
@@ -194,9 +206,8 @@ static enum err keep_path(struct store_db *db, int64_t size, struct error *error
 
 static enum err keep_paths(struct store_db *db, int64_t from, int64_t to, struct error *error)
 {
-    struct sizes sizes = {.from = from, .to = to};
-    enum err err =
-        sqlite_log_reader.checkpoints(db, db->node, 0, INT64_MAX, on_checkpoint, &sizes, error);
+    struct sizes sizes = {0};
+    enum err err = read_sizes(db, from, to, &sizes, error);
 
     for (size_t i = 0; err == OK && i < sizes.count; i++) {
         err = keep_path(db, sizes.list[i], error);
@@ -234,6 +245,7 @@ static enum err prune(struct store_db *db, const struct store_op *op, bool *ret_
     }
     if (err == OK) {
         err = keep_paths(db, before, size, error);
+        *ret_own = err == ERR_NOT_FOUND; /* somebody took records away: others go on */
     }
     if (err == OK) {
         sqlite_bind_text(db->statements[SQL_SET_PRUNED], 1, db->node);

@@ -56,9 +56,8 @@ const char *const sqlite_migrations[] = {
     "  node TEXT NOT NULL, level INTEGER NOT NULL, number INTEGER NOT NULL, hash BLOB NOT NULL,"
     "  PRIMARY KEY (node, level, number)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE audit_checkpoints ("
-    "  number INTEGER PRIMARY KEY, node TEXT NOT NULL, size INTEGER NOT NULL,"
-    "  time_ms INTEGER NOT NULL, note TEXT NOT NULL) STRICT;"
-    "CREATE INDEX audit_checkpoints_node ON audit_checkpoints (node, size);"
+    "  node TEXT NOT NULL, size INTEGER NOT NULL, note TEXT NOT NULL,"
+    "  PRIMARY KEY (node, size)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE audit_segments ("
     "  node TEXT NOT NULL, segment INTEGER NOT NULL, first_ms INTEGER NOT NULL,"
     "  last_ms INTEGER NOT NULL, PRIMARY KEY (node, segment)) STRICT, WITHOUT ROWID;"
@@ -116,11 +115,13 @@ const char *const sqlite_sql[SQL_COUNT] = {
     [SQL_ADD_RECORD] = "INSERT INTO audit (node, seq, record, leaf) VALUES (?1, ?2, ?3, ?4)",
     [SQL_ADD_HASH] = "INSERT OR IGNORE INTO audit_tree (node, level, number, hash)"
                      " VALUES (?1, ?2, ?3, ?4)",
-    [SQL_ADD_CHECKPOINT] = "INSERT INTO audit_checkpoints (node, size, time_ms, note)"
-                           " VALUES (?1, ?2, ?3, ?4)",
-    [SQL_ADD_SEGMENT] = "INSERT INTO audit_segments (node, segment, first_ms, last_ms)"
+    [SQL_ADD_CHECKPOINT] =
+        "INSERT OR REPLACE INTO audit_checkpoints (node, size, note) VALUES (?1, ?2, ?3)",
+    /* Over what is there: of an index, half may be lost. */
+    [SQL_ADD_SEGMENT] = "INSERT OR REPLACE INTO audit_segments (node, segment, first_ms, last_ms)"
                         " VALUES (?1, ?2, ?3, ?4)",
-    [SQL_ADD_KEYS] = "INSERT INTO audit_keys (node, segment, bucket, keys) VALUES (?1, ?2, ?3, ?4)",
+    [SQL_ADD_KEYS] = "INSERT OR REPLACE INTO audit_keys (node, segment, bucket, keys)"
+                     " VALUES (?1, ?2, ?3, ?4)",
     [SQL_SET_STREAM] = "INSERT INTO audit_streams (name, node, seq) VALUES (?1, ?2, ?3)"
                        " ON CONFLICT (name, node) DO UPDATE SET seq = ?3",
     [SQL_SET_PRUNED] = "INSERT INTO audit_pruned (node, size, note) VALUES (?1, ?2, ?3)"
@@ -128,6 +129,8 @@ const char *const sqlite_sql[SQL_COUNT] = {
     [SQL_PRUNE_RECORDS] = "DELETE FROM audit WHERE node = ?1 AND seq < ?2",
     [SQL_PRUNE_KEYS] = "DELETE FROM audit_keys WHERE node = ?1 AND segment < ?2",
     [SQL_PRUNE_SEGMENTS] = "DELETE FROM audit_segments WHERE node = ?1 AND segment < ?2",
+    [SQL_READ_SIZES] = "SELECT DISTINCT size FROM audit_checkpoints"
+                       " WHERE node = ?1 AND size > ?2 AND size < ?3 ORDER BY size",
     [SQL_GET_MARK] = "SELECT ifnull(max(mark), 0) FROM marks WHERE node = ?1",
     [SQL_LAST_SEQ] = "SELECT ifnull(max(seq), -1) FROM audit WHERE node = ?1",
 
@@ -147,25 +150,29 @@ const char *const sqlite_sql[SQL_COUNT] = {
     [SQL_LOAD_GRANTS] = "SELECT call_id, account, boot_id, taken_boot_ms, taken_wall_ms,"
                         " answered_boot_ms, answered_wall_ms, detail FROM grants"
                         " WHERE account = ?1 ORDER BY number",
+    [SQL_FIRST_NODE] = "SELECT min(node) FROM (SELECT min(node) AS node FROM audit"
+                       " UNION ALL SELECT min(node) FROM audit_tree"
+                       " UNION ALL SELECT min(node) FROM audit_checkpoints"
+                       " UNION ALL SELECT min(node) FROM audit_pruned)",
     [SQL_NEXT_NODE] = "SELECT min(node) FROM (SELECT min(node) AS node FROM audit WHERE node > ?1"
                       " UNION ALL SELECT min(node) FROM audit_tree WHERE node > ?1"
                       " UNION ALL SELECT min(node) FROM audit_checkpoints WHERE node > ?1"
                       " UNION ALL SELECT min(node) FROM audit_pruned WHERE node > ?1)",
     [SQL_READ_RECORDS] = "SELECT seq, record, leaf FROM audit"
-                         " WHERE node = ?1 AND seq >= ?2 AND seq < ?3 ORDER BY seq LIMIT ?4",
+                         " WHERE node = ?1 AND seq >= ?2 AND seq <= ?3 ORDER BY seq LIMIT ?4",
     [SQL_READ_RECORDS_BACK] =
         "SELECT seq, record, leaf FROM audit"
-        " WHERE node = ?1 AND seq >= ?2 AND seq < ?3 ORDER BY seq DESC LIMIT ?4",
+        " WHERE node = ?1 AND seq >= ?2 AND seq <= ?3 ORDER BY seq DESC LIMIT ?4",
     [SQL_READ_LEAVES] = "SELECT leaf FROM audit WHERE node = ?1 AND seq >= ?2 AND seq < ?3"
                         " ORDER BY seq",
     [SQL_READ_END] = "SELECT ifnull(max(seq), -1) + 1 FROM audit WHERE node = ?1",
     [SQL_READ_HASHES] = "SELECT level, number, hash FROM audit_tree"
                         " WHERE node = ?1 AND (level, number) >= (?2, ?3)"
                         " ORDER BY level, number LIMIT ?4",
-    [SQL_READ_CHECKPOINTS] = "SELECT number, size, note FROM audit_checkpoints"
-                             " WHERE node = ?1 AND number > ?2 ORDER BY number LIMIT ?3",
-    [SQL_LAST_CHECKPOINT] = "SELECT number, size, note FROM audit_checkpoints"
-                            " WHERE node = ?1 ORDER BY size DESC, number DESC LIMIT 1",
+    [SQL_READ_CHECKPOINTS] = "SELECT size, note FROM audit_checkpoints"
+                             " WHERE node = ?1 AND size > ?2 ORDER BY size LIMIT ?3",
+    [SQL_LAST_CHECKPOINT] = "SELECT size, note FROM audit_checkpoints"
+                            " WHERE node = ?1 ORDER BY size DESC LIMIT 1",
     [SQL_READ_PRUNED] = "SELECT size, note FROM audit_pruned WHERE node = ?1",
     [SQL_READ_STREAM] = "SELECT seq FROM audit_streams WHERE name = ?1 AND node = ?2",
     [SQL_READ_SEGMENT] = "SELECT first_ms, last_ms FROM audit_segments"

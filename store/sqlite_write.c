@@ -1,8 +1,9 @@
 /* SQLite: committing groups, on the writer's thread.
  *
- * Each write is all or nothing: one with several parts runs inside a savepoint, one with a single
- * part is a single statement, which undoes itself. A write that breaks a constraint fails alone;
- * any other failure is the database's, and the group fails.
+ * Each write is all or nothing: one with several parts runs inside a savepoint, as does a prune;
+ * one with another single part is a single statement, which undoes itself, or fails with its group.
+ * A write that breaks a constraint fails alone; any other failure is the database's, and the group
+ * fails.
  *
  * When COMMIT itself fails, has the group landed? In WAL mode a commit is: append the frames to
  * the log, sync it, then publish it in the index (shared memory). Nothing can fail after
@@ -75,6 +76,10 @@ static enum err reload(struct store_db *db, struct error *error)
     }
     if (err == OK) {
         err = read_size(db, &last_seq, error);
+    }
+    if (err == OK && last_seq == INT64_MAX) {
+        err =
+            error_set(error, ERR_IO, "%s: its audit log has a record where none can be", db->path);
     }
     if (err == OK) {
         err = sqlite_restore_tree(db, last_seq + 1, error);
@@ -277,7 +282,7 @@ static enum err apply_op(struct store_db *db, const struct store_op *op, bool *r
 static enum err apply_write(struct store_db *db, struct store_write *write, struct error *error)
 {
     struct record_state before = db->log.state;
-    bool savepoint = write->count > 1;
+    bool savepoint = write->count > 1 || (write->count == 1 && write->first->kind == STORE_PRUNE);
     bool own = false;
     enum err err = savepoint ? sqlite_run(db, SQL_SAVEPOINT, "write", error) : OK;
 

@@ -74,7 +74,6 @@ struct store_op {
             size_t len;
         } record;
         struct {
-            int64_t time_ms;
             store_sign_cb sign;
             void *arg;
         } checkpoint;
@@ -177,14 +176,15 @@ struct segment_builder;
 /* Feeds all records of a segment, in order, then gives the segment. Records that cannot be read
  * have no keys. */
 struct segment_builder *segment_builder_new(int64_t number);
-void segment_builder_add(struct segment_builder *builder, const struct store_record *record);
+void segment_builder_add(struct segment_builder *builder, const struct store_record *stored);
 struct segment *segment_builder_end(struct segment_builder *builder_take);
 void segment_free(struct segment *segment);
 
 size_t segment_bucket(enum key_kind kind, const char *text);
 
-/* Marks (adds 1) in counts, of STORE_SEGMENT_RECORDS, the places of a key in its bucket, and
- * returns how many they are. A bucket that makes no sense has no keys. */
+/* Marks (adds 1) in counts, of STORE_SEGMENT_RECORDS, the places of a key in its bucket, none
+ * twice, and returns how many they are. A bucket that makes no sense has no keys, and a list goes
+ * no further than it makes sense. */
 size_t segment_mark(const uint8_t *data, size_t len, enum key_kind kind, const char *text,
                     uint8_t *counts);
 
@@ -208,11 +208,12 @@ struct store_page {
 
 /* Reading the audit log: of one node where node is given. */
 struct log_reader {
-    /* The node after that one in the order of bytes, in the arena; ERR_NOT_FOUND: none. */
+    /* The node after that one (NULL: the first) in the order of bytes, in the arena;
+     * ERR_NOT_FOUND: none. */
     enum err (*next_node)(struct store_db *db, const char *after, struct arena *arena,
                           const char **ret_node, struct error *error) MUST_CHECK;
-    /* At most max of the records from <= seq < to, by seq, or the last of them first. each must
-     * not use db. *ret_count: how many. */
+    /* At most max of the records from <= seq < to (INT64_MAX: without end), by seq, or the last
+     * of them first. each must not use db. *ret_count: how many. */
     enum err (*records)(struct store_db *db, const char *node, int64_t from, int64_t to, bool back,
                         int64_t max, bool (*each)(const struct store_record *record, void *arg),
                         void *arg, int64_t *ret_count, struct error *error) MUST_CHECK;
@@ -228,10 +229,9 @@ struct log_reader {
                        bool (*each)(int64_t level, int64_t number, const uint8_t *hash, size_t len,
                                     void *arg),
                        void *arg, struct error *error) MUST_CHECK;
-    /* At most max checkpoints after that number. */
+    /* At most max checkpoints over more than `after` records, by size. */
     enum err (*checkpoints)(struct store_db *db, const char *node, int64_t after, int64_t max,
-                            bool (*each)(int64_t number, int64_t size, const char *note, size_t len,
-                                         void *arg),
+                            bool (*each)(int64_t size, const char *note, size_t len, void *arg),
                             void *arg, struct error *error) MUST_CHECK;
     /* ERR_NOT_FOUND: there is none. */
     enum err (*last_checkpoint)(struct store_db *db, const char *node, struct arena *arena,

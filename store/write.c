@@ -159,12 +159,10 @@ void store_write_add_record(struct store_write *write, char *tail_take)
     write->bytes += op->record.len;
 }
 
-void store_write_add_checkpoint(struct store_write *write, int64_t time_ms, store_sign_cb sign,
-                                void *arg)
+void store_write_add_checkpoint(struct store_write *write, store_sign_cb sign, void *arg)
 {
     struct store_op *op = add_op(write, STORE_ADD_CHECKPOINT);
 
-    op->checkpoint.time_ms = time_ms;
     op->checkpoint.sign = sign;
     op->checkpoint.arg = arg;
 }

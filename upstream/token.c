@@ -8,7 +8,7 @@
 #include "common/clock.h"
 #include "common/crypto.h"
 #include "common/file.h"
-#include "common/json.h"
+#include "upstream/token_answer.h"
 
 #include <assert.h>
 #include <curl/curl.h>
@@ -22,8 +22,6 @@
 #define BACKOFF_MAX_MS   60000
 #define REFRESH_AHEAD_MS 60000
 #define REFRESH_MIN_MS   1000
-#define MAX_LIFE_S       (10LL * 365 * 86400)
-#define MAX_TOKEN_BYTES  4096
 #define MAX_ANSWER_BYTES 65536
 #define NEVER            INT64_MAX
 
@@ -129,16 +127,6 @@ static void succeed(struct token *token, struct secret *take, int64_t life_s, co
     notify(token, TOKEN_REFRESHED, life_ms > 0 ? clock_wall_ms() + life_ms : 0, detail);
 }
 
-static bool is_token(const char *text, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] <= ' ' || text[i] > '~') {
-            return false;
-        }
-    }
-    return len >= 1 && len <= MAX_TOKEN_BYTES;
-}
-
 /* ---- from a file ---- */
 
 static enum err read_token_file(const char *path, struct secret **ret_secret, struct error *error)
@@ -152,11 +140,11 @@ static enum err read_token_file(const char *path, struct secret **ret_secret, st
         return err;
     }
     text = secret_reveal(secret, &len);
-    if (!is_token(text, len)) {
+    if (!token_is_sane(text, len)) {
         secret_free(secret);
         return error_set(error, ERR_INVALID,
                          "%s: a token is one word of 1 to %d visible ASCII characters", path,
-                         MAX_TOKEN_BYTES);
+                         TOKEN_MAX_BYTES);
     }
     *ret_secret = secret;
     return OK;
@@ -204,32 +192,6 @@ static void look_at_file(struct token *token)
 
 /* ---- from the token endpoint ---- */
 
-static enum err read_answer(const struct transfer_answer *answer, struct secret **ret_secret,
-                            int64_t *ret_life_s, struct error *error)
-{
-    CLEANUP(cleanup_json) json_t *root = NULL;
-    const json_t *value;
-    const json_t *life;
-    double life_s;
-
-    if (answer->encoded || json_read(answer->body, answer->body_len, &root, NULL) != OK) {
-        return error_set(error, ERR_MALFORMED,
-                         "the token endpoint answered 200, but not with JSON");
-    }
-    value = json_object_get(root, "access_token");
-    if (!json_is_string(value) || !is_token(json_string_value(value), json_string_length(value))) {
-        return error_set(error, ERR_MALFORMED,
-                         "the token endpoint answered without a usable access_token");
-    }
-    life = json_object_get(root, "expires_in");
-    life_s = json_is_number(life) ? json_number_value(life) : 0;
-    *ret_life_s = life_s < 1 ? 0 : life_s > (double)MAX_LIFE_S ? MAX_LIFE_S : (int64_t)life_s;
-    *ret_secret = secret_new(json_string_value(value), json_string_length(value));
-    /* The copy in root is ours, and the last one. */
-    secret_cleanse((char *)json_string_value(value), json_string_length(value));
-    return OK;
-}
-
 static enum err judge_answer(struct token *token, struct transfer_answer *answer,
                              struct secret **ret_secret, int64_t *ret_life_s, struct error *error)
 {
@@ -251,7 +213,11 @@ static enum err judge_answer(struct token *token, struct transfer_answer *answer
         return error_set(error, ERR_UNAVAILABLE, "no answer from the token endpoint: %s",
                          answer->trouble);
     }
-    return read_answer(answer, ret_secret, ret_life_s, error);
+    if (answer->encoded) {
+        return error_set(error, ERR_MALFORMED,
+                         "the token endpoint answered 200, but not with JSON");
+    }
+    return token_answer_read(answer->body, answer->body_len, ret_secret, ret_life_s, error);
 }
 
 static void on_fetched(struct transfer_answer *answer, void *arg)

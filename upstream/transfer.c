@@ -8,10 +8,12 @@
 #include "common/buffer.h"
 #include "common/clock.h"
 #include "common/secret.h"
+#include "common/wipe.h"
 
 #include <assert.h>
 #include <curl/curl.h>
 #include <event2/event.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -52,7 +54,9 @@ struct transfers {
 
 static void init_process(void)
 {
-    CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
+    /* curl keeps copies of URLs, which carry the token. */
+    CURLcode code = curl_global_init_mem(CURL_GLOBAL_DEFAULT, wipe_malloc, wipe_free, wipe_realloc,
+                                         wipe_strdup, wipe_calloc);
 
     assert(code == CURLE_OK);
     (void)code;
@@ -270,6 +274,15 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
         (void)set_code_;                                                                           \
     } while (0)
 
+/* Called by curl. OpenSSL's buffers of an answer, which may hold a token, are overwritten. */
+static CURLcode on_tls(CURL *easy, void *context, void *arg)
+{
+    (void)easy;
+    (void)arg;
+    (void)SSL_CTX_set_options(context, SSL_OP_CLEANSE_PLAINTEXT);
+    return CURLE_OK;
+}
+
 /* Whom to talk to: nobody but the host in the URL, as its certificate says. */
 static void set_peer(CURL *easy, const struct transfer_request *request)
 {
@@ -281,6 +294,7 @@ static void set_peer(CURL *easy, const struct transfer_request *request)
     SET(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     SET(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
     SET(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    SET(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls);
     SET(easy, CURLOPT_SSL_VERIFYPEER, 1L);
     SET(easy, CURLOPT_SSL_VERIFYHOST, 2L);
     if (request->ca_file != NULL) {

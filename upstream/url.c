@@ -28,6 +28,14 @@ static bool is_loopback(const char *host)
     return inet_pton(AF_INET6, address, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
+/* Whether two slashes, no less and no more, follow the scheme: curl lets one and three pass. */
+static bool has_two_slashes(const char *url)
+{
+    const char *colon = strchr(url, ':');
+
+    return colon != NULL && strncmp(colon, "://", 3) == 0 && colon[3] != '/';
+}
+
 static enum err check_parts(const char *scheme, const char *host, struct error *error)
 {
     if (strcasecmp(scheme, "https") == 0) {
@@ -59,7 +67,7 @@ enum err upstream_check_url(const char *url, struct error *error)
     }
     parts = curl_url();
     assert(parts != NULL);
-    if (curl_url_set(parts, CURLUPART_URL, url, 0) != CURLUE_OK ||
+    if (!has_two_slashes(url) || curl_url_set(parts, CURLUPART_URL, url, 0) != CURLUE_OK ||
         curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
         curl_url_get(parts, CURLUPART_HOST, &host, 0) != CURLUE_OK) {
         err = error_set(error, ERR_INVALID, "this is not a URL such as https://host/path");

@@ -35,8 +35,8 @@ class Site:
     def gateway(self, config, **how):
         return self._keep(Gateway(config, **how))
 
-    def certificate(self, name="server"):
-        return Certificate(self.folder / "certificates", name)
+    def certificate(self, name="server", subject="IP:127.0.0.1"):
+        return Certificate(self.folder / "certificates", name, subject)
 
     def authority(self, name="clients"):
         return Authority(self.folder / "authorities", name)

@@ -2,6 +2,7 @@
 stranger with the public key can check."""
 import base64
 import json
+import signal
 import sqlite3
 
 import pytest
@@ -106,7 +107,8 @@ def test_pages_follow_one_another(site, order):
 
 @pytest.mark.parametrize("query", ["?user=x", "?limit=0", "?limit=1001", "?limit=x", "?from=soon",
                                    "?order=up", "?cursor=1", "?cursor=x:y", "?team=a&team=b",
-                                   "?device=", "?cursor=-1:gw-test"])
+                                   "?device=", "?cursor=-1:gw-test", "?team=%00",
+                                   "?device=any-1%00x"])
 def test_what_is_not_understood_finds_nothing(site, query):
     _, _, gateway = make(site)
     assert_problem(gateway.get(AUDIT + query, client="siem"), 400, "malformed-request")
@@ -217,11 +219,13 @@ def test_a_cut_file_is_mended(site):
 def test_checkpoints_go_to_the_command(site):
     """Without a shell: what looks like shell is an argument."""
     shipped = site.folder / "shipped.txt"
-    _, public_key, gateway = make(site, checkpoint_command=["tee", "-a", str(shipped), "$HOME; id"])
+    _, public_key, gateway = make(site, checkpoint_command=["tee", "-a", str(shipped),
+                                                               f"{site.folder}/$HOME; id"])
     gateway.post(exempt(1, "any-1"))
     checkpoint_over(gateway, 7)
     wait_for("it to be shipped", lambda: shipped.exists() and shipped.read_text().count("tollgate/"))
     gateway.stop()
+    assert (site.folder / "$HOME; id").exists()
     note = read_note(shipped.read_text().split("\n\n")[0] + "\n\n" +
                      shipped.read_text().split("\n\n")[1].split("\n")[0] + "\n")
     assert is_signed(note, public_key, site.folder)
@@ -233,6 +237,21 @@ def test_a_command_that_fails_or_hangs_harms_nobody(site, command):
     for number in range(3):
         assert gateway.post(exempt(1, f"any-{number}")).status_code == 200
         checkpoint_over(gateway, 4 * number + 7)
+
+
+def test_the_command_goes_on_where_children_are_ignored(site):
+    """A supervisor that ignores SIGCHLD passes that on: ends of commands are not heard of then."""
+    shipped = site.folder / "shipped.txt"
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        _, _, gateway = make(site, checkpoint_command=["tee", "-a", str(shipped)])
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    for number in range(2):
+        gateway.post(exempt(1, f"any-{number}"))
+        size = checkpoint_over(gateway, 4 * number + 7).size
+        wait_for("it to be shipped", lambda: shipped.exists() and
+                 any(int(line) >= size for line in shipped.read_text().split("\n") if line.isdigit()))
 
 
 def test_a_file_that_cannot_be_written_is_tried_again(site):

@@ -63,9 +63,10 @@ def test_a_thousand_within_a_second(site, max_devices_per_call):
 
 @soak
 def test_a_thousand_within_ten_minutes(site):
-    """No more than 10 calls in any minute, median wait under 3 s."""
+    """No more than 10 calls in any minute, median wait under 3 s: which is half the time between two
+    calls, so the upstream must answer quickly."""
     count = 1000
-    simulator, gateway = make(site)
+    simulator, gateway = make(site, latency_ms="20-80")
     times = sorted(random.uniform(0, 600) for _ in range(count))
     answers = blast(gateway, requests_of_one_kind(gateway, count), 20, times)
     check_each_has_its_own(answers)
@@ -95,7 +96,7 @@ def test_a_saturated_budget_is_used(site):
 @soak
 def test_the_estimates_of_a_steady_mix(site):
     """At least 90 % within one slot time of what happened; the window is scaled to seconds."""
-    requests, window_s, count = 5, 5, 50
+    requests, window_s, count = 5, 5, 150
     slot_s = window_s / requests
     simulator = site.simulator(limit=requests, window_s=window_s, latency_ms="50-300")
     config = site.config(simulator, requests=requests, window_s=window_s)

@@ -10,7 +10,8 @@ from kit import run_tollgate
 from kit.config import write_secret
 from kit.gateway import Gateway
 
-COMMANDS = [["serve"], ["check"], ["key", "new"], ["explain"], ["audit", "export"]]
+COMMANDS = [["serve"], ["check"], ["key", "new"], ["explain"], ["audit", "verify"],
+            ["audit", "export"], ["audit", "show"], ["audit", "checkpoint"], ["audit", "key", "new"]]
 CONTRACT_EXAMPLE = {
     "$schema": "tollgate.schema.json",
     "node": "gw-1",

@@ -10,10 +10,11 @@ import pytest
 import requests
 from kit.checks import assert_calls, check_audit
 from kit.gateway import DROP_IN, SUBMIT
+from kit.process import run_tollgate
 from kit.waiting import Together, wait_for
 
 SOAK = os.environ.get("TOLLGATE_SOAK") == "1"
-KILLS = 200 if SOAK else 8
+KILLS = 500 if SOAK else 8  # of each of two loads
 REQUESTS = 40
 CLIENTS = 6
 
@@ -101,6 +102,7 @@ def test_kill_at_random_moments(site, make_body, max_devices_per_call, queue_lim
     config = site.config(simulator, requests=REQUESTS, window_s=1, timeout_s=1,
                          max_devices_per_call=max_devices_per_call, batch_linger_ms=100)
     config.json["teams"]["ops"]["queue_limit"] = queue_limit
+    config.sign_audit(checkpoint_interval_s=1)
     gateway = site.gateway(config)
     load = Load(gateway, make_body)
     clients = Together()
@@ -130,6 +132,9 @@ def test_kill_at_random_moments(site, make_body, max_devices_per_call, queue_lim
     assert simulator.stats()["refused_429"] == 0
     assert simulator.stats()["max_in_window"] <= REQUESTS
     gateway.stop()
+    verified = run_tollgate("audit", "verify", "-c", gateway.config.path, "--checkpoint",
+                            gateway.config.folder / "checkpoints.txt", timeout_s=120)
+    assert verified.returncode == 0, (verified.stdout, verified.stderr)
     records = gateway.audit()
     assert check_audit(records) == {}
     intents = assert_calls(records)

@@ -203,6 +203,8 @@ MALFORMED = {
     "bad utf-8": b'{"types":"unexempt","ids":["any-\xff"]}',
     "overlong utf-8": b'{"types":"unexempt","ids":["any-\xc0\xae"]}',
     "utf-8 surrogate": b'{"types":"unexempt","ids":["any-\xed\xa0\x80"]}',
+    "an escape that a character cuts":
+        b'{"types":"unexempt","ids":["any-\\ude0\xd0\x8c"]}',
     "bad escape": b'{"types":"unexempt","ids":["any-\\x41"]}',
     "raw newline in a string": b'{"types":"unexempt","ids":["any-\n"]}',
     "raw nul in a string": b'{"types":"unexempt","ids":["any-\x00"]}',

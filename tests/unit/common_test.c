@@ -7,6 +7,7 @@
 #include "common/mac.h"
 #include "common/problems.h"
 #include "common/secret.h"
+#include "common/utf8.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -49,6 +50,13 @@ static void test_clock_formats_and_parses(void **state)
     assert_true(ms == 1795341600000);
     assert_int_equal(clock_parse("2026-11-22T08:30:00-01:30", &ms), OK);
     assert_true(ms == 1795341600000);
+    assert_int_equal(clock_parse("2026-11-22T10:00:00.12399Z", &ms), OK);
+    assert_true(ms == 1795341600123);
+    assert_string_equal(clock_format(-1, text), "1969-12-31T23:59:59.999Z");
+    assert_int_equal(clock_parse(text, &ms), OK);
+    assert_true(ms == -1);
+    assert_int_equal(clock_parse("0001-01-01T00:00:00Z", &ms), OK);
+    assert_string_equal(clock_format(ms, text), "0001-01-01T00:00:00.000Z");
 }
 
 static void test_clock_refuses(void **state)
@@ -60,7 +68,18 @@ static void test_clock_refuses(void **state)
                                       "2026-02-30T10:00:00Z",
                                       "2026-11-22T10:00:00Zx",
                                       "2026-11-22T10:00:00+2:00",
-                                      "2026-11-22T10:00:00+99:00"};
+                                      "2026-11-22T10:00:00+99:00",
+                                      "2026- 1- 1T 1: 1: 1Z",
+                                      "26-1-1T1:1:1Z",
+                                      "+2026-11-22T10:00:00Z",
+                                      " 2026-11-22T10:00:00Z",
+                                      "2026-11-22T10:00:00.Z",
+                                      "2026-11-22T24:00:00Z",
+                                      "2026-11-22T10:60:00Z",
+                                      "2026-11-22T10:00:60Z",
+                                      "2026-13-22T10:00:00Z",
+                                      "2026-00-22T10:00:00Z",
+                                      "2023-02-29T10:00:00Z"};
     int64_t ms = 7;
 
     (void)state;
@@ -291,8 +310,50 @@ static void test_problems_are_bounded(void **state)
     assert_int_equal(problems.count, 0);
 }
 
+static void test_problems_stay_utf8(void **state)
+{
+    struct problems problems = {0};
+    char text[600];
+
+    (void)state;
+    problems_add(&problems, "/x", "is \"%.4s\"; expected x", "ab\xe2\x82\xac");
+    memset(text, 'x', sizeof(text));
+    memcpy(text + 509, "\xe2\x82\xac", 4); /* the end of the longest detail */
+    problems_add(&problems, "/y", "%s", text);
+    assert_string_equal(problems.items[0].detail, "is \"ab\"; expected x");
+    assert_int_equal(strlen(problems.items[1].detail), 509);
+    CLEANUP(cleanup_json) json_t *json = problems_json(&problems);
+    assert_int_equal(json_array_size(json), 2);
+    problems_done(&problems);
+}
+
+static void test_utf8(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *mended;
+    } cases[] = {
+        {"", ""},
+        {"ab", "ab"},
+        {"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"},
+        {"a\xe2\x82", "a"},
+        {"\xe2\x82\"b", "\"b"},
+        {"\x80z\xff", "z"},
+        {"\xc0\x80\xed\xa0\x80\xf4\x90\x80\x80.", "."},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[32];
+        (void)snprintf(text, sizeof(text), "%s", cases[i].text);
+        utf8_mend(text);
+        assert_string_equal(text, cases[i].mended);
+    }
+}
+
 static void test_errors_take_context(void **state)
 {
+    char text[600] = "";
     struct error error;
 
     (void)state;
@@ -300,6 +361,15 @@ static void test_errors_take_context(void **state)
     assert_int_equal(error_prefix(&error, "file %d", 7), ERR_IO);
     assert_string_equal(error.text, "file 7: no disk");
     assert_int_equal(error_set(NULL, ERR_IO, "nobody reads this"), ERR_IO);
+    assert_int_equal(error_set(&error, ERR_IO, "near '%s'", "\\ude0\xd0"), ERR_IO);
+    assert_string_equal(error.text, "near '\\ude0'");
+    memset(text, 'x', sizeof(text) - 1);
+    memcpy(text + sizeof(error.text) - 3, "\xe2\x82\xac", 3);
+    assert_int_equal(error_set(&error, ERR_IO, "%s", text), ERR_IO);
+    assert_int_equal(strlen(error.text), sizeof(error.text) - 3);
+    memcpy(text + 253, "\xe2\x82\xac", 3);
+    assert_int_equal(error_prefix(&error, "%s", text), ERR_IO);
+    assert_int_equal(strncmp(error.text + 252, "x: x", 4), 0);
 }
 
 int main(void)
@@ -319,6 +389,8 @@ int main(void)
         cmocka_unit_test(test_json_pointers_are_escaped),
         cmocka_unit_test(test_macs),
         cmocka_unit_test(test_problems_are_bounded),
+        cmocka_unit_test(test_problems_stay_utf8),
+        cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_errors_take_context),
     };
 

@@ -397,8 +397,12 @@ struct mix {
     size_t largest;    /* devices of a request */
     double per_minute; /* calls asked for, were nothing merged */
     bool weights;
+    bool limits; /* slots reserved for a team, a maximum for another */
     int64_t latency_max_ms;
-    bool promised; /* of the others it is only said how good the estimates are */
+    /* Of the others it is only said how good the estimates are: what comes after a request decides
+     * too much there. Who knew the true rates and played a hundred futures for each would be right
+     * in 75 to 92 % of them. */
+    bool promised;
 };
 
 static double run_mix(const struct mix *mix, uint64_t seed)
@@ -412,6 +416,10 @@ static double run_mix(const struct mix *mix, uint64_t seed)
     options.latency_max_ms = mix->latency_max_ms;
     for (size_t i = 0; i < mix->teams && mix->weights; i++) {
         options.teams[i].weight = 1 + (int64_t)(i % 3);
+    }
+    if (mix->limits) {
+        options.teams[0].reserved = 2;
+        options.teams[1].max = 2;
     }
     sim = sim_new(&options);
     for (size_t i = 0; at_ms < 20 * WINDOW_MS; i++) {
@@ -440,19 +448,21 @@ static double run_mix(const struct mix *mix, uint64_t seed)
 static void test_estimates(void **state)
 {
     static const struct mix mixes[] = {
-        {"one team, nothing merges, 80 %", 1, 0, 1, 8, false, 500, true},
-        {"one team, nothing merges, 110 %", 1, 0, 1, 11, false, 500, true},
-        {"three teams, nothing merges, 80 %", 3, 0, 1, 8, false, 500, true},
-        {"three teams, nothing merges, 90 %", 3, 0, 1, 9, false, 500, true},
-        {"three teams, nothing merges, 110 %", 3, 0, 1, 11, false, 500, false},
-        {"four teams with weights, nothing merges, 95 %", 4, 0, 1, 9.5, true, 1500, false},
-        {"five teams, one kind", 5, 1, 1, 100, false, 500, true},
-        {"five teams, one kind, slow", 5, 1, 1, 20, false, 500, true},
-        {"five teams, three kinds", 5, 3, 1, 60, false, 500, true},
-        {"five teams, ten kinds", 5, 10, 1, 60, false, 500, false},
-        {"five teams, thirty kinds", 5, 30, 1, 60, false, 500, false},
-        {"five teams, three kinds, up to 150 devices", 5, 3, 150, 9, true, 500, false},
-        {"five teams, three kinds, up to 40 devices", 5, 3, 40, 30, true, 500, false},
+        {"one team, nothing merges, 80 %", 1, 0, 1, 8, false, false, 500, true},
+        {"one team, nothing merges, 110 %", 1, 0, 1, 11, false, false, 500, true},
+        {"three teams, nothing merges, 80 %", 3, 0, 1, 8, false, false, 500, true},
+        {"three teams, nothing merges, 90 %", 3, 0, 1, 9, false, false, 500, true},
+        {"three teams, nothing merges, 110 %", 3, 0, 1, 11, false, false, 500, false},
+        {"four teams with weights, nothing merges, 95 %", 4, 0, 1, 9.5, true, false, 1500, false},
+        {"four teams with limits, nothing merges, 80 %", 4, 0, 1, 8, false, true, 500, true},
+        {"five teams with limits, ten kinds", 5, 10, 1, 60, false, true, 500, false},
+        {"five teams, one kind", 5, 1, 1, 100, false, false, 500, true},
+        {"five teams, one kind, slow", 5, 1, 1, 20, false, false, 500, true},
+        {"five teams, three kinds", 5, 3, 1, 60, false, false, 500, true},
+        {"five teams, ten kinds", 5, 10, 1, 60, false, false, 500, true},
+        {"five teams, thirty kinds", 5, 30, 1, 60, false, false, 500, false},
+        {"five teams, three kinds, up to 150 devices", 5, 3, 150, 9, true, false, 500, false},
+        {"five teams, three kinds, up to 40 devices", 5, 3, 40, 30, true, false, 500, true},
     };
 
     (void)state;
@@ -527,6 +537,7 @@ static void test_cost(void **state)
     }
     measure_cost("mergeable", 2000, true);
     measure_cost("mergeable", 100000, true);
+    measure_cost("incompatible", 50, false);
     measure_cost("incompatible", 100, false);
     measure_cost("incompatible", 100000, false);
 }

@@ -3,6 +3,7 @@
  * - requests: each device is given once unless put back; each request ends once
  * - order: of requests that contradict each other for a device, the later one is not given out
  *   before the earlier one has ended
+ * - positions are what one would count
  * - no request that could go waits longer than company is waited for
  * - the wake time: nothing can go before it unless something happens, and it lies ahead */
 #include "scheduler_checks.h"
@@ -223,6 +224,35 @@ void sim_check_idle(struct sim *sim)
             eligible(sim, used, request->job.team, options->budget.requests - held)) {
             sim_fail(sim, "request %zu waits since %lld ms, and %zu slots are free",
                      request->number, (long long)since_ms, options->budget.requests - held);
+        }
+    }
+}
+
+void sim_check_told(struct sim *sim)
+{
+    for (size_t i = 0; i < sim->request_count; i++) {
+        const struct sim_request *request = sim->requests[i];
+        size_t before = 0;
+        if (request->state != SIM_QUEUED) {
+            continue;
+        }
+        if (sim->now_ms % 4 == 0 && /* it is dear */
+            scheduler_eta_ms(sim->scheduler, &request->job, sim->now_ms) < 0) {
+            sim_fail(sim, "request %zu was to be answered in the past", request->number);
+        }
+        for (size_t k = 0; k < sim->request_count; k++) {
+            const struct sim_request *other = sim->requests[k];
+            bool first = other->job.priority != request->job.priority
+                             ? other->job.priority < request->job.priority
+                             : other->arrival < request->arrival;
+            before += other->state == SIM_QUEUED && other->job.left > 0 &&
+                              other->job.team == request->job.team && first
+                          ? 1
+                          : 0;
+        }
+        if (scheduler_position(sim->scheduler, &request->job) != before) {
+            sim_fail(sim, "request %zu is told of %zu before it, not %zu", request->number,
+                     scheduler_position(sim->scheduler, &request->job), before);
         }
     }
 }

@@ -16,6 +16,9 @@ void sim_check_turn(struct sim *sim, const struct batch *batch);
 /* When nothing can go: that no request which could waits longer than for company. */
 void sim_check_idle(struct sim *sim);
 
+/* What is told of requests that wait: their positions, and that there are estimates. */
+void sim_check_told(struct sim *sim);
+
 /* The book kept apart: slots held now, and what each team holds (added to used). */
 size_t sim_slots_held(const struct sim *sim, int64_t *used);
 

@@ -509,6 +509,9 @@ static void happen(struct sim *sim, struct event *event)
         crash(sim);
         break;
     case EVENT_POKE:
+        if (sim->options.check) {
+            sim_check_told(sim);
+        }
         break;
     }
     free(event);

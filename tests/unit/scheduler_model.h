@@ -117,7 +117,7 @@ struct sim_request *sim_plan(struct sim *sim, int64_t at_ms, size_t team,
                              const struct sim_kind *kind, size_t first, size_t count, size_t ring);
 void sim_plan_cancel(struct sim *sim, int64_t at_ms, struct sim_request *request);
 void sim_plan_crash(struct sim *sim, int64_t at_ms);
-void sim_plan_poke(struct sim *sim, int64_t at_ms); /* looks whether anything goes too early */
+void sim_plan_poke(struct sim *sim, int64_t at_ms); /* asks for what changes nothing */
 
 /* Plays until nothing is planned or under way, or until that time. */
 void sim_run(struct sim *sim, int64_t until_ms);

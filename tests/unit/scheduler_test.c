@@ -511,6 +511,156 @@ static void test_positions(void **state)
     scheduler_free(world.scheduler);
 }
 
+static struct job *add_urgent(struct world *world, int64_t priority, int exempt_time)
+{
+    struct job *job = xcalloc(1, sizeof(*job));
+
+    job->action = action_of("exempt", exempt_time, "a");
+    job->priority = priority;
+    scheduler_restore_job(world->scheduler, job, 0);
+    return job;
+}
+
+static void expect_positions(const struct world *world, struct job *const *jobs,
+                             const size_t *positions, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (jobs[i] != NULL) {
+            assert_int_equal(scheduler_position(world->scheduler, jobs[i]), positions[i]);
+        }
+    }
+}
+
+static void test_positions_by_urgency(void **state)
+{
+    static const int64_t priorities[] = {3, 7, 3, 0, 3, 7};
+    struct world world = new_world(1, 100, 0);
+    struct job *other = add(&world, 1, 0, 9, "b");
+    struct job *jobs[ARRAY_LEN(priorities)];
+    struct batch *batch;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(jobs); i++) {
+        jobs[i] = add_urgent(&world, priorities[i], (int)i);
+    }
+    expect_positions(&world, jobs, (size_t[]){1, 4, 2, 0, 3, 5}, 6);
+    assert_int_equal(scheduler_position(world.scheduler, other), 0); /* of another team */
+    end(&world, TAKE(jobs[2]), 0); /* cancelled: only those behind it move up */
+    expect_positions(&world, jobs, (size_t[]){1, 3, 0, 0, 2, 4}, 6);
+    end(&world, TAKE(jobs[4]), 0);
+    end(&world, other, 0);
+    expect_positions(&world, jobs, (size_t[]){1, 2, 0, 0, 0, 3}, 6);
+    batch = scheduler_next(world.scheduler, 0);
+    assert_ptr_equal(batch->parts[0].job, jobs[0]); /* it came first to device a */
+    expect_positions(&world, jobs, (size_t[]){1, 1, 0, 0, 0, 2}, 6);
+    scheduler_give_back(world.scheduler, batch, 0);
+    scheduler_back(world.scheduler, &batch->parts[0], INT64_MIN, false, 0);
+    batch_free(batch);
+    expect_positions(&world, jobs, (size_t[]){1, 2, 0, 0, 0, 3}, 6);
+    for (size_t i = 0; i < ARRAY_LEN(jobs); i++) {
+        if (jobs[i] != NULL) {
+            end(&world, jobs[i], 0);
+        }
+    }
+    scheduler_free(world.scheduler);
+}
+
+/* Places are numbered anew when many came and went. */
+static void test_positions_of_many(void **state)
+{
+    enum { COUNT = 200 };
+    struct world world = new_world(1, 100, 0);
+    struct job *jobs[COUNT];
+    size_t from = 0;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++) {
+        jobs[i] = add_urgent(&world, 3, (int)i);
+        if (i % 3 > 0) {
+            end(&world, jobs[from++], 0);
+        }
+        assert_int_equal(scheduler_position(world.scheduler, jobs[i]), i - from);
+    }
+    for (; from < COUNT; from++) {
+        assert_int_equal(scheduler_position(world.scheduler, jobs[from]), 0);
+        assert_int_equal(scheduler_position(world.scheduler, jobs[COUNT - 1]), COUNT - 1 - from);
+        end(&world, jobs[from], 0);
+    }
+    scheduler_free(world.scheduler);
+}
+
+/* More than is looked at one by one: what lies behind is expected to go on as it began. */
+static void test_estimates_in_a_long_queue(void **state)
+{
+    struct world world = new_world(10, 100, 0);
+    struct action *own = action_of("exempt", 9999, "x");
+    struct action *merged = action_of("unexempt", -1, "x");
+    struct job *jobs[600];
+    int64_t eta = 0;
+    bool would_share;
+
+    (void)state;
+    set_teams(&world, 10,
+              (struct scheduler_team[]){{.weight = 1, .max = 10, .queue_limit = 1000},
+                                        {.weight = 1, .max = 10, .queue_limit = 1000}});
+    for (size_t i = 0; i < ARRAY_LEN(jobs); i++) {
+        CLEANUP(cleanup_free) char *device = xasprintf("%zu", i);
+        jobs[i] = add(&world, 0, 0, (int)i, device);
+    }
+    assert_int_equal(scheduler_ask(world.scheduler, 0, own, -1, 0, &eta, &would_share), OK);
+    assert_in_range(eta, 58 * WINDOW_MS, 62 * WINDOW_MS); /* ten in each */
+    assert_int_equal(scheduler_ask(world.scheduler, 1, own, -1, 0, &eta, &would_share), OK);
+    assert_in_range(eta, 0, 1000); /* the other team's turn comes first */
+    assert_in_range(scheduler_eta_ms(world.scheduler, jobs[20], 0), 2 * WINDOW_MS, 3 * WINDOW_MS);
+    assert_in_range(scheduler_eta_ms(world.scheduler, jobs[400], 0), 38 * WINDOW_MS,
+                    42 * WINDOW_MS);
+    for (size_t i = 0; i < ARRAY_LEN(jobs); i++) {
+        end(&world, jobs[i], 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(jobs); i++) { /* six calls of a hundred: at once */
+        jobs[i] = xcalloc(1, sizeof(*jobs[i]));
+        jobs[i]->action = action_of("unexempt", -1, "a");
+        free(jobs[i]->action->devices[0].asked);
+        jobs[i]->action->devices[0].asked = jobs[i]->action->devices[0].canonical =
+            xasprintf("%zu", i);
+        jobs[i]->priority = 3;
+        scheduler_restore_job(world.scheduler, jobs[i], 0);
+    }
+    assert_int_equal(scheduler_ask(world.scheduler, 1, merged, -1, 0, &eta, &would_share), OK);
+    assert_true(would_share);
+    assert_in_range(eta, 0, 1000);
+    for (size_t i = 0; i < ARRAY_LEN(jobs); i++) {
+        end(&world, jobs[i], 0);
+    }
+    free_action(own);
+    free_action(merged);
+    scheduler_free(world.scheduler);
+}
+
+/* A team that can never go is told a long time, and nothing breaks. */
+static void test_estimates_of_who_is_shut_out(void **state)
+{
+    struct world world = {0};
+    struct action *action = action_of("exempt", 1, "a");
+    struct job *job;
+    int64_t eta = 0;
+    bool would_share;
+
+    (void)state;
+    set_teams(&world, 2,
+              (struct scheduler_team[]){{.weight = 1, .reserved = 2, .max = 2, .queue_limit = 9},
+                                        {.weight = 1, .max = 2, .queue_limit = 9}});
+    assert_int_equal(scheduler_ask(world.scheduler, 1, action, -1, 0, &eta, &would_share), OK);
+    assert_true(eta >= 100 * (int64_t)WINDOW_MS);
+    job = add(&world, 1, 0, 1, "a");
+    assert_true(scheduler_eta_ms(world.scheduler, job, 0) >= 100 * (int64_t)WINDOW_MS);
+    assert_int_equal(scheduler_ask(world.scheduler, 0, action, -1, 0, &eta, &would_share), OK);
+    assert_in_range(eta, 0, 1000);
+    end(&world, job, 0);
+    free_action(action);
+    scheduler_free(world.scheduler);
+}
+
 static void test_lingering(void **state)
 {
     struct world world = new_world(10, 3, 1000);
@@ -637,6 +787,10 @@ int main(void)
         cmocka_unit_test(test_places_are_bounded_for_each_team),
         cmocka_unit_test(test_who_would_wait_too_long_is_not_admitted),
         cmocka_unit_test(test_positions),
+        cmocka_unit_test(test_positions_by_urgency),
+        cmocka_unit_test(test_positions_of_many),
+        cmocka_unit_test(test_estimates_in_a_long_queue),
+        cmocka_unit_test(test_estimates_of_who_is_shut_out),
         cmocka_unit_test(test_lingering),
         cmocka_unit_test(test_what_is_left_lingers_anew),
         cmocka_unit_test(test_a_pause),

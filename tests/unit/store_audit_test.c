@@ -57,7 +57,7 @@ static struct signing add_checkpoint(struct fixture *fixture)
     struct signing signing = {0};
     struct store_write *write = store_write_new();
 
-    store_write_add_checkpoint(write, 1000, on_sign, &signing);
+    store_write_add_checkpoint(write, on_sign, &signing);
     assert_int_equal(do_write(fixture, write), OK);
     return signing;
 }

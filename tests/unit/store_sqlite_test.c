@@ -316,6 +316,10 @@ static void test_sqlite_plans(void **state)
     assert_plan(db, SQL_LIST_ACTIONS_OF_TEAM_IN_STATE,
                 "SEARCH actions USING INDEX actions_team_state (team=? AND state=? AND rowid<?)");
     assert_plan(db, SQL_LOAD_OPEN_ACTIONS, "SEARCH actions USING INDEX actions_open (account=?)");
+    assert_plan(db, SQL_READ_CHECKPOINTS,
+                "SEARCH audit_checkpoints USING PRIMARY KEY (node=? AND size>?)");
+    assert_plan(db, SQL_READ_SIZES,
+                "SEARCH audit_checkpoints USING PRIMARY KEY (node=? AND size>? AND size<?)");
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 

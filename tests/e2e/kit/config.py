@@ -54,6 +54,8 @@ class Config:
             "teams": {},
             "clients": {},
         }
+        if os.environ.get("TOLLGATE_TEST_SECCOMP"):  # the suite with the filter of system calls
+            self.json["seccomp"] = True
         if simulator.tls:
             self.account["ca_file"] = str(simulator.tls.certificate)
         self.add_team("ops", sync_wait_s=sync_wait_s)

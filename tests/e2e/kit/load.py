@@ -44,21 +44,25 @@ async def _read(reader):
 
 
 async def _connection(address, source, queue, answers, pace):
-    reader, writer = await asyncio.open_connection(*address, local_addr=source and (source, 0))
+    """Connects when there is something to send: the gateway closes connections that say nothing."""
+    reader = writer = None
     try:
         while queue:
             place, data, at = queue.pop()
             if at is not None:
                 await asyncio.sleep(max(0.0, pace + at - time.monotonic()))
+            if writer is None:
+                reader, writer = await asyncio.open_connection(
+                    *address, local_addr=source and (source, 0))
             sent = time.monotonic()
             writer.write(data)
             answers[place] = Answer(*await _read(reader), sent, time.monotonic())
             if answers[place].headers.get("Connection") == "close":
                 writer.close()
-                reader, writer = await asyncio.open_connection(
-                    *address, local_addr=source and (source, 0))
+                writer = None
     finally:
-        writer.close()
+        if writer is not None:
+            writer.close()
 
 
 async def _blast(address, source, requests, connections, times):

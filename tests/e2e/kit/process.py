@@ -13,8 +13,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = pathlib.Path(os.environ.get("TOLLGATE_BUILD", ROOT / "build")).resolve()
 TOLLGATE = BUILD / "tollgate"
 TOLLGATE_SIM = BUILD / "tollgate-sim"
-SANITIZED = TOLLGATE.exists() and any(
-    sign in TOLLGATE.read_bytes() for sign in (b"__asan_init", b"__tsan_init"))
+_CODE = TOLLGATE.read_bytes() if TOLLGATE.exists() else b""
+SANITIZED = b"__asan_init" in _CODE or b"__tsan_init" in _CODE
 
 
 def run_tollgate(*arguments, stdin="", timeout_s=DEADLINE_S):
@@ -28,6 +28,7 @@ class Process:
 
     def __init__(self):
         self.process = None
+        self.spawn = {}  # more arguments of subprocess.Popen
         self.lines = []
         self._news = threading.Condition()
         self._reader = None
@@ -38,7 +39,7 @@ class Process:
         self._first_line = len(self.lines)
         self.process = subprocess.Popen([str(argument) for argument in arguments],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.PIPE)
+                                        stderr=subprocess.PIPE, **self.spawn)
         self._reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
         self._reader.start()
 
@@ -105,5 +106,6 @@ class Process:
 
     def check_sane(self):
         """Sanitizers write to stderr; an assertion does too."""
-        for sign in ("AddressSanitizer", "LeakSanitizer", "runtime error:", "Assertion"):
+        for sign in ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:",
+                     "Assertion"):
             assert sign not in self.text, self.text[-20000:]
