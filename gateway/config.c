@@ -483,11 +483,15 @@ void config_check_change(const struct config *before, const struct config *after
                          struct problems *problems)
 {
     options_check_fixed(config_options, before, after, problems);
-    if (after->seccomp && before->audit.checkpoint_command.count == 0 &&
+    if (after->limits.max_connections > before->limits.max_connections) {
+        problems_add(problems, "/limits/max_connections",
+                     "is more than the gateway started with (%lld): takes a restart",
+                     (long long)before->limits.max_connections);
+    }
+    if (before->seccomp && before->audit.checkpoint_command.count == 0 &&
         after->audit.checkpoint_command.count > 0) {
         problems_add(problems, "/audit/checkpoint_command",
-                     "with seccomp, no program can be started since there was none: takes a "
-                     "restart");
+                     "with seccomp, the first command takes a restart");
     }
 }
 

@@ -219,19 +219,11 @@ static bool is_gone(const struct connection *connection)
 
 static int64_t timeout_ms(const struct guard_options *options, enum phase phase)
 {
-    switch (phase) {
-    case PHASE_IDLE:
-        return options->idle_timeout_ms;
-    case PHASE_BODY:
-        return options->body_timeout_ms;
-    case PHASE_PENDING:
-        return options->write_timeout_ms;
-    case PHASE_REFUSED:
-    case PHASE_LINGERING:
-        return LINGER_MS;
-    default:
-        return options->header_timeout_ms;
-    }
+    return phase == PHASE_IDLE                                  ? options->idle_timeout_ms
+           : phase == PHASE_BODY                                ? options->body_timeout_ms
+           : phase == PHASE_PENDING                             ? options->write_timeout_ms
+           : phase == PHASE_REFUSED || phase == PHASE_LINGERING ? LINGER_MS
+                                                                : options->header_timeout_ms;
 }
 
 static void set_alarm(struct connection *connection, int64_t in_ms)

@@ -97,6 +97,7 @@ static void reject(struct reload *reload, const struct problems *problems,
         record_rejection(reload, json_pack("{s:s}", "text", error->text));
     }
     log_error("the configuration was not reloaded: the one before stays in force", "");
+    notify_ready(reload->parts.notifier, "serving; the last reload was rejected");
 }
 
 /* ---- The steps ---- */
@@ -105,7 +106,6 @@ static void start(struct reload *reload);
 
 static void finish(struct reload *reload)
 {
-    notify_ready(reload->parts.notifier, "serving");
     if (reload->again && !reload->stopped) {
         reload->again = false;
         start(reload);
@@ -126,6 +126,7 @@ static void on_resumed(struct mail *mail, void *receiver)
     }
     keeper_configure(reload->parts.keeper, reload->settings);
     refusals_configure(reload->parts.gateway->refusals, reload->settings->config);
+    notify_ready(reload->parts.notifier, "serving");
     log_info("configuration reloaded", "s:s", "sha256", reload->settings->config->sha256);
     finish(reload);
 }
@@ -185,7 +186,7 @@ static enum err make_next(struct reload *reload, struct problems *problems, stru
     if (err != OK) {
         return err;
     }
-    config_check_change(reload->settings->config, config, problems);
+    config_check_change(reload->parts.started, config, problems);
     if (problems->count > 0) {
         config_free(config);
         return ERR_INVALID;
@@ -202,7 +203,6 @@ static void start(struct reload *reload)
     notify_reloading(reload->parts.notifier);
     if (make_next(reload, &problems, &error) != OK) {
         reject(reload, &problems, &error);
-        finish(reload);
     } else {
         reload->change = (struct reconfiguration){
             .settings = reload->next, .reply_to = reload->mailbox, .on_done = on_dispatcher_done};

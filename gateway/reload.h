@@ -22,10 +22,11 @@ struct worker;
 
 /* What it reloads; all is borrowed. */
 struct reload_parts {
-    const char *path; /* of the configuration */
+    const char *path;             /* of the configuration */
+    const struct config *started; /* what it was at the start */
+    const struct notifier *notifier;
     struct gateway *gateway;
     struct keeper *keeper;
-    const struct notifier *notifier; /* is told when one begins and ends */
     struct worker **workers;
     size_t worker_count;
 };

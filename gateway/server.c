@@ -140,9 +140,10 @@ static void start_workers(struct server *server)
 static void start_reload(struct server *server)
 {
     struct reload_parts parts = {.path = server->path,
+                                 .started = server->settings->config,
+                                 .notifier = server->notifier,
                                  .gateway = &server->gateway,
                                  .keeper = server->keeper,
-                                 .notifier = server->notifier,
                                  .workers = server->workers,
                                  .worker_count = server->worker_count};
 
@@ -350,8 +351,8 @@ static void stop(struct server *server)
     dispatcher_free(server->gateway.dispatcher);
     keeper_free(server->keeper);
     refusals_free(server->gateway.refusals);
-    pulse_free(server->gateway.pulse);
     reload_free(server->reload);
+    pulse_free(server->gateway.pulse);
     if (server->gateway.store != NULL) {
         store_free(server->gateway.store);
     }

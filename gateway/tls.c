@@ -58,18 +58,14 @@ static int on_verify(int good, X509_STORE_CTX *verification)
     return good;
 }
 
-static enum err use_certificate(SSL_CTX *context, const char *certificate, const char *key,
-                                const char **ret_option, struct error *error)
+/* The option at fault, or NULL. */
+static const char *use_certificate(SSL_CTX *context, const char *certificate, const char *key)
 {
-    *ret_option = "certificate";
+    SSL_CTX_set_default_passwd_cb(context, no_passphrase);
     if (SSL_CTX_use_certificate_chain_file(context, certificate) != 1) {
-        return fail(context, certificate, error);
+        return "certificate";
     }
-    *ret_option = "key";
-    if (!tls_use_key(context, key) || SSL_CTX_check_private_key(context) != 1) {
-        return fail(context, key, error);
-    }
-    return OK;
+    return tls_use_key(context, key) && SSL_CTX_check_private_key(context) == 1 ? NULL : "key";
 }
 
 static SSL_CTX *new_context(void)
@@ -87,7 +83,6 @@ static SSL_CTX *new_context(void)
     (void)SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                            SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_TICKET);
     (void)SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_default_passwd_cb(context, no_passphrase);
     return context;
 }
 
@@ -150,26 +145,38 @@ static const char *ask_for_certificates(SSL_CTX *context, const struct listen_co
     return NULL;
 }
 
+static const char *file_of(const struct listen_config *listen, const char *option)
+{
+    const struct {
+        const char *option;
+        const char *file;
+    } files[] = {{"certificate", listen->tls.certificate},
+                 {"key", listen->tls.key},
+                 {"client_ca", listen->tls.client_ca},
+                 {"crl_file", listen->tls.crl_file}};
+    size_t i = 0;
+
+    while (strcmp(files[i].option, option) != 0) {
+        i++;
+    }
+    return files[i].file;
+}
+
 enum err tls_server_context(const struct listen_config *listen, SSL_CTX **ret_context,
                             const char **ret_option, struct error *error)
 {
     SSL_CTX *context = new_context();
-    enum err err;
 
     *ret_option = "certificate";
     if (context == NULL) {
         return fail(context, "TLS", error);
     }
-    err = use_certificate(context, listen->tls.certificate, listen->tls.key, ret_option, error);
-    if (err != OK) {
-        return err;
-    }
-    if (listen->tls.client_ca != NULL) {
+    *ret_option = use_certificate(context, listen->tls.certificate, listen->tls.key);
+    if (*ret_option == NULL && listen->tls.client_ca != NULL) {
         *ret_option = ask_for_certificates(context, listen);
-        if (*ret_option != NULL) {
-            bool ca = strcmp(*ret_option, "client_ca") == 0;
-            return fail(context, ca ? listen->tls.client_ca : listen->tls.crl_file, error);
-        }
+    }
+    if (*ret_option != NULL) {
+        return fail(context, file_of(listen, *ret_option), error);
     }
     *ret_context = context;
     return OK;
@@ -179,8 +186,7 @@ enum err tls_client_context(const char *ca_file, const char *certificate, const 
                             SSL_CTX **ret_context, struct error *error)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
-    const char *option;
-    enum err err = OK;
+    const char *option = NULL;
 
     if (context == NULL || SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1) {
         return fail(context, "TLS", error);
@@ -192,10 +198,11 @@ enum err tls_client_context(const char *ca_file, const char *certificate, const 
         return fail(context, ca_file != NULL ? ca_file : "the system's CAs", error);
     }
     if (certificate != NULL) {
-        err = use_certificate(context, certificate, key, &option, error);
+        option = use_certificate(context, certificate, key);
     }
-    if (err == OK) {
-        *ret_context = context;
+    if (option != NULL) {
+        return fail(context, strcmp(option, "key") == 0 ? key : certificate, error);
     }
-    return err;
+    *ret_context = context;
+    return OK;
 }

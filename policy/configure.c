@@ -11,22 +11,21 @@ const struct scheduler_team scheduler_no_team = {.weight = 1};
 
 void teams_add(struct scheduler *scheduler, const struct scheduler_team *teams, size_t count)
 {
-    struct team_queue *before = scheduler->teams;
-    size_t had = scheduler->team_count;
+    size_t before = scheduler->team_count;
+    struct team_queue *queues = xcalloc(before + count, sizeof(*queues));
 
-    scheduler->team_count += count;
-    scheduler->teams = xcalloc(scheduler->team_count, sizeof(*scheduler->teams));
-    for (size_t i = 0; i < had; i++) {
-        scheduler->teams[i] = before[i];
-        order_move(&scheduler->teams[i], &before[i]);
+    for (size_t i = 0; i < before; i++) {
+        queues[i] = scheduler->teams[i];
+        order_move(&queues[i], &scheduler->teams[i]);
     }
-    free(before);
-    for (size_t i = 0; i < count; i++) {
-        struct team_queue *team = &scheduler->teams[had + i];
-        team->options = teams[i];
-        order_init(team);
-        heap_init(&team->ripe, lane_has_priority, offsetof(struct lane, ripe_place));
+    for (size_t i = before; i < before + count; i++) {
+        queues[i].options = teams[i - before];
+        order_init(&queues[i]);
+        heap_init(&queues[i].ripe, lane_has_priority, offsetof(struct lane, ripe_place));
     }
+    free(scheduler->teams);
+    scheduler->teams = queues;
+    scheduler->team_count = before + count;
 }
 
 static void change_teams(struct scheduler *scheduler, const struct scheduler_options *options)
@@ -57,9 +56,10 @@ int64_t scheduler_configure(struct scheduler *scheduler, const struct scheduler_
     scheduler->options.teams = NULL;
     change_teams(scheduler, options);
     share_init(scheduler);
-    forecast_configure(scheduler->forecast);
-    scheduler->changes++;
     groups_linger_anew(scheduler);
+    scheduler->forecast = forecast_renew(scheduler->forecast);
+    scheduler->changes++;
+    scheduler->played = UINT64_MAX;
     return pause_ms;
 }
 

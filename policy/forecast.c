@@ -73,7 +73,7 @@ struct forecast {
     struct refund *refunds;      /* of other calls, in order of time */
     size_t refund_count;
     size_t next_refund;
-    struct turn *turns; /* for each team */
+    struct turn turns[];
 };
 
 static int64_t max64(int64_t a, int64_t b)
@@ -91,47 +91,57 @@ static size_t min_size(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* Not so a team that is no more. */
+static bool is_there(const struct scheduler *scheduler, size_t team)
+{
+    return scheduler->teams[team].options.queue_limit > 0;
+}
+
 struct forecast *forecast_new(const struct scheduler *scheduler)
 {
-    struct forecast *forecast = xcalloc(1, sizeof(*forecast));
-
-    forecast->scheduler = scheduler;
-    forecast_configure(forecast);
-    return forecast;
-}
-
-static void free_room(struct forecast *forecast)
-{
-    free(forecast->places);
-    free(forecast->parts);
-    free(forecast->refunds);
-    free(forecast->turns);
-}
-
-/* What was looked at and played is gone. */
-void forecast_configure(struct forecast *forecast)
-{
-    const struct scheduler *scheduler = forecast->scheduler;
     size_t teams = scheduler->team_count;
     size_t places = MAX_WAITING + LEAST_OF_TEAM * teams + MAX_HELD + 2 + MAX_COMING;
+    struct forecast *forecast = xcalloc(1, sizeof(*forecast) + teams * sizeof(forecast->turns[0]));
 
-    free_room(forecast);
+    forecast->scheduler = scheduler;
+    forecast->limited = scheduler->reserved > 0;
+    for (size_t i = 0; i < teams; i++) {
+        const struct scheduler_team *team = &scheduler->teams[i].options;
+        bool limited =
+            is_there(scheduler, i) && team->max < (int64_t)scheduler->options.budget.requests;
+        forecast->limited = forecast->limited || limited;
+    }
     forecast->places = xcalloc(places, sizeof(*forecast->places));
     forecast->parts = xcalloc(places, sizeof(*forecast->parts));
     /* Each request is given once, and what is left of the last one of each call. */
     forecast->refunds = xcalloc(teams + places + MAX_CALLS, sizeof(*forecast->refunds));
-    forecast->turns = xcalloc(teams, sizeof(*forecast->turns));
-    forecast->limited = scheduler->reserved > 0;
-    for (size_t i = 0; i < teams; i++) {
-        forecast->limited = forecast->limited || scheduler->teams[i].options.max <
-                                                     (int64_t)scheduler->options.budget.requests;
-    }
+    return forecast;
 }
 
 void forecast_free(struct forecast *forecast)
 {
-    free_room(forecast);
+    free(forecast->places);
+    free(forecast->parts);
+    free(forecast->refunds);
     free(forecast);
+}
+
+struct forecast *forecast_renew(struct forecast *before_take)
+{
+    struct forecast *forecast = forecast_new(before_take->scheduler);
+    size_t count = min_size(before_take->history_count, HISTORY);
+
+    forecast->play = before_take->play; /* what groups are marked with */
+    for (size_t i = before_take->history_count - count; i < before_take->history_count; i++) {
+        const struct arrival *arrival = &before_take->history[i % HISTORY];
+        if (is_there(forecast->scheduler, arrival->team)) {
+            forecast->history[forecast->history_count++] = *arrival;
+        } else {
+            arrival->group->noted--;
+        }
+    }
+    forecast_free(before_take);
+    return forecast;
 }
 
 size_t forecast_calls(const struct forecast *forecast)

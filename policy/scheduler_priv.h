@@ -1,6 +1,6 @@
 /* Scheduler, shared by its own files: scheduler.c (jobs and their life), groups.c (compatible
  * requests and how long they linger), share.c (teams' shares of the slots), batch.c (making a
- * call), order.c (order inside a team), forecast.c and estimate.c, configure.c. */
+ * call), order.c (order inside a team), forecast.c, estimate.c and configure.c. */
 #ifndef POLICY_SCHEDULER_PRIV_H
 #define POLICY_SCHEDULER_PRIV_H
 
@@ -134,7 +134,7 @@ void teams_add(struct scheduler *scheduler, const struct scheduler_team *teams, 
  * wait goes with it. */
 void order_init(struct team_queue *team);
 void order_done(struct team_queue *team);
-void order_move(struct team_queue *to, struct team_queue *from); /* a queue that was copied so */
+void order_move(struct team_queue *to, struct team_queue *from); /* to is a copy of from */
 void order_enter(struct scheduler *scheduler, struct job *job);
 void order_given(struct scheduler *scheduler, struct job *job);
 void order_back(struct scheduler *scheduler, struct job *job);

@@ -87,6 +87,11 @@ BAD = [
     ("one more address", lambda c: c["listen"].append({"address": "127.0.0.1:0"}),
      ["/listen"]),
     ("another admin", lambda c: c["admin"].update(address="127.0.0.1:1"), ["/admin"]),
+    ("more connections", lambda c: c["limits"].update(max_connections=501),
+     ["/limits/max_connections"]),
+    ("a stream", lambda c: c.update(audit={"streams": [
+        {"name": "new", "type": "file", "path": "stream.jsonl"}]}), ["/audit/streams"]),
+    ("seccomp", lambda c: c.update(seccomp=True), ["/seccomp"]),
     ("no admin", lambda c: c.pop("admin"), ["/admin"]),
 ]
 
@@ -109,8 +114,9 @@ def test_a_bad_one_changes_nothing(many, make_bad, pointers):
     assert len(gateway.audit_of(event="config.loaded")) == loaded
     assert gateway.post(BODY).status_code == 200
     restarts = [error for error in detail["errors"] if "restart" in error["detail"]]
-    assert bool(restarts) == (pointers[0] in ("/node", "/store", "/workers", "/listen/0/address",
-                                              "/listen", "/admin"))
+    assert bool(restarts) == (pointers[0] in (
+        "/node", "/store", "/workers", "/listen/0/address", "/listen", "/admin", "/audit/streams",
+        "/seccomp") or pointers == ["/limits/max_connections"])
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +217,30 @@ def test_many_reloads_under_load(site):
     assert_contiguous(records)
     gateway.stop()
     assert_calls(gateway.audit())
+
+
+def test_within_the_filter_of_system_calls(site, config):
+    """A reload does nothing that a gateway with "seccomp" may not do."""
+    config.json["seccomp"] = True
+    config.serve_tls(site.certificate("front"))
+    audit_key = config.sign_audit()
+    second = site.simulator()
+    gateway = site.gateway(config)
+    config.account["budget"]["requests"] = 5
+    config.sign_audit(checkpoint_interval_s=1)
+    authority = site.authority()
+    config.json["listen"][0]["tls"].update(client_ca=str(authority.certificate),
+                                           client_certificate="optional",
+                                           crl_file=str(authority.crl_file))
+    add_account(config, second)
+    gateway.reload()
+    assert gateway.post(BODY).status_code == 200
+    assert gateway.post(BODY, client="other").status_code == 200
+    gateway.reload_badly("{")
+    config.json["audit"]["checkpoint_command"] = ["/bin/cat"]
+    detail = gateway.rejection()
+    assert [error["pointer"] for error in detail["errors"]] == ["/audit/checkpoint_command"]
+    assert audit_key.exists() and gateway.running()
 
 
 def test_signals_that_come_at_once(site, config):

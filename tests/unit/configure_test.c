@@ -14,7 +14,7 @@
 /* cmocka needs the headers above first */
 #include <cmocka.h>
 
-#define SEEDS     3000
+#define SEEDS     500
 #define STEPS     400
 #define TEAMS_MAX 12
 #define KINDS     3
@@ -31,6 +31,7 @@ struct request {
 struct call {
     struct batch *batch;
     int64_t counted_ms; /* IN_FLIGHT: not yet */
+    int64_t until_ms;   /* it is answered by then */
     int64_t shares[TEAMS_MAX];
     bool charged; /* the teams still pay for it */
     bool nothing; /* nothing of it was sent */
@@ -184,7 +185,11 @@ static void add(struct world *world)
     request->action.devices = &request->device;
     request->job = (struct job){.action = &request->action, .team = team, .priority = 3};
     world->requests[world->request_count++] = request;
-    scheduler_restore_job(world->scheduler, &request->job, world->now_ms);
+    int64_t eta_ms = 0;
+    enum err err =
+        scheduler_admit(world->scheduler, team, &request->action, -1, world->now_ms, &eta_ms);
+    require(world, err == OK && eta_ms >= 0, "a request is not admitted");
+    scheduler_add(world->scheduler, &request->job, world->now_ms);
 }
 
 /* Calls that the upstream may still count in a window that this moment ends. */
@@ -255,6 +260,7 @@ static void drain(struct world *world)
         check_turn(world, batch, before);
         struct call *call = &world->calls[world->call_count++];
         *call = (struct call){.batch = batch, .counted_ms = IN_FLIGHT, .charged = true};
+        call->until_ms = world->now_ms + world->options.budget.timeout_ms;
         for (size_t i = 0; i < batch->part_count; i++) {
             call->shares[batch->parts[i].job->team] += batch->parts[i].share;
         }
@@ -308,6 +314,36 @@ static struct call *random_call(struct world *world)
 
 /* ---- Playing ---- */
 
+/* Estimates must bear whatever has changed. */
+static void estimate(struct world *world)
+{
+    const struct request *request =
+        world->request_count > 0 ? world->requests[below(world, world->request_count)] : NULL;
+
+    for (size_t i = 0; i < world->options.team_count; i++) {
+        require(world, scheduler_team_eta_ms(world->scheduler, i, world->now_ms) >= 0,
+                "a team's estimate is negative");
+    }
+    if (request != NULL && !request->ended) {
+        require(world, scheduler_position(world->scheduler, &request->job) < STEPS,
+                "a position is out of the queue");
+        require(world, scheduler_eta_ms(world->scheduler, &request->job, world->now_ms) >= 0,
+                "an estimate is negative");
+    }
+}
+
+/* A call is answered within the timeout that it began with. */
+static void pass_time(struct world *world, int64_t ms)
+{
+    for (size_t i = 0; i < world->call_count; i++) {
+        struct call *call = &world->calls[i];
+        if (call->batch != NULL && call->until_ms < world->now_ms + ms) {
+            settle(world, call);
+        }
+    }
+    world->now_ms += ms;
+}
+
 static void step(struct world *world)
 {
     struct call *call;
@@ -328,10 +364,13 @@ static void step(struct world *world)
         configure(world);
         break;
     default:
-        world->now_ms += (int64_t)below(world, 100);
+        pass_time(world, (int64_t)below(world, 100));
         break;
     }
     drain(world);
+    if (below(world, 8) == 0) {
+        estimate(world);
+    }
 }
 
 /* Nothing is configured any more: all that waits must go. */
