@@ -30,7 +30,6 @@ struct entry {
     char id[ACTION_ID_SIZE];
     struct subject subject;
     struct action *action;
-    size_t team; /* in the configuration */
     char *reason;
     char *rule;
     json_t *report;

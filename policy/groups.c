@@ -449,6 +449,17 @@ void groups_ripen(struct scheduler *scheduler)
     }
 }
 
+void groups_linger_anew(struct scheduler *scheduler)
+{
+    for (size_t i = 0; i < scheduler->bucket_count; i++) {
+        for (struct group *group = scheduler->buckets[i]; group != NULL; group = group->next) {
+            if (group->linger_place != 0) {
+                update_linger(scheduler, group);
+            }
+        }
+    }
+}
+
 /* ---- Changes ---- */
 
 void group_arrived(struct scheduler *scheduler, struct group *group)
