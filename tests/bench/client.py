@@ -10,10 +10,11 @@ class Client:
         self._socket = socket.create_connection(address, timeout_s)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._key = key
+        self._headers = {}
         self._body = b""
 
-    def send(self, method, path, body, status, key=None):
-        """Sends and reads the answer, which must have that status."""
+    def send(self, method, path, body, *statuses, key=None):
+        """Sends, reads the answer, which must have one of the statuses, and returns which."""
         data = b"" if body is None else json.dumps(body).encode()
         head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer " \
                f"{key or self._key}\r\n"
@@ -23,12 +24,18 @@ class Client:
         response = http.client.HTTPResponse(self._socket, method=method)
         response.begin()
         self._body = response.read()
-        if response.status != status:
-            raise RuntimeError(f"{method} {path}: {response.status}, not {status}: {self._body}")
+        self._headers = response.headers
+        if response.status not in statuses:
+            raise RuntimeError(f"{method} {path}: {response.status}, not {statuses}: {self._body}")
+        return response.status
 
     def answer(self):
         """The last answer's JSON."""
         return json.loads(self._body)
+
+    def header(self, name):
+        """One of its headers."""
+        return self._headers[name]
 
     def close(self):
         self._socket.close()

@@ -46,7 +46,7 @@ def bad_key(client, _):
 
 def invalid_body(client, _):
     client.send("POST", "/v1/actions", {"types": "exempt", "ids": ["any-1"],
-                                        "params": {"exempt_time": "24"}}, 422)
+                                        "params": {"exempt_time": 70000}}, 422)
 
 
 def durable(client, number):
