@@ -226,7 +226,9 @@ static void settle_slot(struct call *call, const struct upstream_outcome *outcom
         call->counted_boot_ms = now;
         scheduler_answered(account->scheduler, call->batch, now);
     } else {
-        call->counted_boot_ms = call->sent_boot_ms + account->config->timeout_s * 1000;
+        /* Its time has passed when this machine was held up: then it may have left just now. */
+        int64_t latest = call->sent_boot_ms + account->config->timeout_s * 1000;
+        call->counted_boot_ms = latest > now ? latest : now;
         scheduler_unanswered(account->scheduler, call->batch, call->counted_boot_ms, now);
     }
 }
