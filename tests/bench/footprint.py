@@ -1,6 +1,7 @@
 """What the gateway needs: memory, time to decide by how much waits, time to start."""
 import json
 import socket
+import sqlite3
 import statistics
 import subprocess
 import time
@@ -88,7 +89,7 @@ class Footprint:
         return rows
 
     def start(self):
-        """With as many audit records as asked for; ten million take minutes and 6 GB."""
+        """With as many audit records as asked for; ten million take a minute or more and 4 GB."""
         count = self._options.records
         times = []
         gateway = self._place.gateway(self._simulator)
@@ -96,6 +97,11 @@ class Footprint:
         store = gateway.config.folder / "tollgate.db"
         subprocess.run([BUILD / "bench" / "bench_fill", f"sqlite:{store}",
                         gateway.config.json["node"], str(count)], check=True)
+        with sqlite3.connect(store) as database:
+            (last,) = database.execute("SELECT max(seq) FROM audit").fetchone()
+        database.close()
+        if last < count:
+            raise RuntimeError(f"the store has only {last} records")
         for _ in range(3):
             began = time.monotonic()
             gateway.start(ready=False)
