@@ -227,7 +227,9 @@ static void settle_slot(struct call *call, const struct upstream_outcome *outcom
         call->counted_boot_ms = now;
         scheduler_answered(account->scheduler, call->batch, now);
     } else {
-        call->counted_boot_ms = call->sent_boot_ms + call->connector->timeout_ms;
+        /* Its time has passed when this machine was held up: then it may have left just now. */
+        int64_t latest = call->sent_boot_ms + call->connector->timeout_ms;
+        call->counted_boot_ms = latest > now ? latest : now;
         scheduler_unanswered(account->scheduler, call->batch, call->counted_boot_ms, now);
     }
 }

@@ -90,13 +90,14 @@ static void preflight(struct dispatcher *dispatcher, struct question *question)
 static json_t *free_times(const struct account *account, size_t taken, size_t free_slots,
                           int64_t now)
 {
-    const struct budget *budget = scheduler_budget(account->scheduler);
+    size_t count = free_slots + (taken < MAX_TIMES ? taken : MAX_TIMES);
+    CLEANUP(cleanup_free) int64_t *free_ms = xcalloc(count, sizeof(*free_ms));
     json_t *times = json_array();
 
-    for (size_t i = 0; i < taken && i < MAX_TIMES; i++) {
-        int64_t at = budget_estimate_ms(budget, free_slots + i,
-                                        scheduler_latency_ms(account->scheduler), now);
-        (void)json_array_append_new(times, json_real((double)(at - now) / 1000));
+    count = budget_slot_times(scheduler_budget(account->scheduler),
+                              scheduler_latency_ms(account->scheduler), now, count, free_ms);
+    for (size_t i = free_slots; i < count; i++) {
+        (void)json_array_append_new(times, json_real((double)(free_ms[i] - now) / 1000));
     }
     return times;
 }
