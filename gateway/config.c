@@ -168,7 +168,8 @@ static void check_account(const struct account_config *account, struct problems 
     check_url(account->credentials.token_url, token_url, problems);
     check_secret(account->credentials.client_secret_file, secret, problems);
     check_secret(account->credentials.access_token_file, token, problems);
-    if (account->ca_file != NULL && upstream_check_ca_file(account->ca_file, &error) != OK) {
+    if (account->ca_file != NULL && !file_is_unplaced(account->ca_file) &&
+        upstream_check_ca_file(account->ca_file, &error) != OK) {
         problems_add(problems, ca, "%s", error.text);
     }
 }
@@ -356,6 +357,18 @@ static void check_certificates(struct config *config, struct problems *problems)
     }
 }
 
+static bool has_unplaced(const struct listen_config *listen)
+{
+    const char *const files[] = {listen->tls.certificate, listen->tls.key, listen->tls.client_ca,
+                                 listen->tls.crl_file};
+    bool some = false;
+
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        some = some || (files[i] != NULL && file_is_unplaced(files[i]));
+    }
+    return some;
+}
+
 /* What can be said of each file; and once that is well, whether they fit together. */
 static void check_tls(const struct listen_config *listen, const char *at, struct config *config,
                       struct problems *problems)
@@ -377,7 +390,8 @@ static void check_tls(const struct listen_config *listen, const char *at, struct
     check_secret(listen->tls.key, key, problems);
     check_readable(listen->tls.client_ca, ca, problems);
     check_readable(listen->tls.crl_file, crl, problems);
-    if (problems->count > before || listen->tls.certificate == NULL || listen->tls.key == NULL) {
+    if (problems->count > before || listen->tls.certificate == NULL || listen->tls.key == NULL ||
+        has_unplaced(listen)) {
         return;
     }
     if (tls_server_context(listen, &context, &option, &error) != OK) {

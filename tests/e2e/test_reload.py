@@ -91,7 +91,7 @@ BAD = [
      ["/limits/max_connections"]),
     ("a stream", lambda c: c.update(audit={"streams": [
         {"name": "new", "type": "file", "path": "stream.jsonl"}]}), ["/audit/streams"]),
-    ("seccomp", lambda c: c.update(seccomp=True), ["/seccomp"]),
+    ("seccomp", lambda c: c.update(seccomp=not c.get("seccomp", False)), ["/seccomp"]),
     ("no admin", lambda c: c.pop("admin"), ["/admin"]),
 ]
 
@@ -219,6 +219,7 @@ def test_many_reloads_under_load(site):
     assert_calls(gateway.audit())
 
 
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer does what the filter forbids")
 def test_within_the_filter_of_system_calls(site, config):
     """A reload does nothing that a gateway with "seccomp" may not do."""
     config.json["seccomp"] = True
