@@ -1,7 +1,6 @@
-/* JSON: see json.h. */
+/* JSON, reading: see json.h. */
 #include "common/json.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,51 +15,6 @@ enum err json_read(const char *text, size_t len, json_t **ret_value, struct erro
     }
     *ret_value = value;
     return OK;
-}
-
-/* DEL and the controls U+0080 to U+009F, in UTF-8 0xC2 and the code: how many bytes, or 0. */
-static size_t control_at(const char *text)
-{
-    const unsigned char *at = (const unsigned char *)text;
-
-    if (at[0] == 0x7f) {
-        return 1;
-    }
-    return at[0] == 0xc2 && at[1] >= 0x80 && at[1] <= 0x9f ? 2 : 0;
-}
-
-/* jansson escapes the controls below space only; terminals obey these as well. */
-static char *escape_controls(char *text_take)
-{
-    size_t found = 0;
-    char *escaped;
-    char *out;
-
-    for (const char *at = text_take; *at != '\0'; at++) {
-        found += control_at(at) > 0 ? 1 : 0;
-    }
-    if (found == 0) {
-        return text_take;
-    }
-    escaped = out = xcalloc(strlen(text_take) + found * 6 + 1, 1);
-    for (const char *at = text_take; *at != '\0';) {
-        size_t len = control_at(at);
-        if (len == 0) {
-            *out++ = *at++;
-            continue;
-        }
-        out += sprintf(out, "\\u%04x", (unsigned char)at[len - 1]);
-        at += len;
-    }
-    free(text_take);
-    return escaped;
-}
-
-char *json_write(const json_t *value)
-{
-    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
-
-    return text != NULL ? escape_controls(text) : xstrdup("null");
 }
 
 char *json_pointer_append(const char *pointer, const char *name)

@@ -256,6 +256,56 @@ static void test_json_is_read_strictly(void **state)
     assert_string_equal(text, "{\"a\":[1]}");
 }
 
+/* Byte for byte what jansson writes, as long as there is no control beyond ASCII. */
+static void test_json_is_written_as_jansson_does(void **state)
+{
+    static const char *const texts[] = {
+        "{}",
+        "[]",
+        "[[],{},[{}],\"\",null,true,false]",
+        "{\"b\":1,\"a\":{\"z\":[1,-2,9223372036854775807,-9223372036854775808]}}",
+        "[0.5,-1.25e300,1e-7,3.0,0.1]",
+        "[\"\\u0001\\u001f\\b\\f\\n\\r\\t\\\"\\\\/\", \" plain \"]",
+        "{\"k\\n\\\"\":\"gr\u00fc\u00df \U0001f600 \u00a0 \u00bf\"}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        CLEANUP(cleanup_json) json_t *value = NULL;
+        struct error error;
+        assert_int_equal(json_read(texts[i], strlen(texts[i]), &value, &error), OK);
+        CLEANUP(cleanup_free) char *text = json_write(value);
+        CLEANUP(cleanup_free)
+        char *expected = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
+        assert_string_equal(text, expected);
+    }
+}
+
+static void test_json_that_is_long(void **state)
+{
+    CLEANUP(cleanup_json) json_t *list = json_array();
+
+    (void)state;
+    for (int i = 0; i < 2000; i++) {
+        (void)json_array_append_new(list, json_sprintf("%*s\n", i % 700, "x"));
+    }
+    CLEANUP(cleanup_free) char *text = json_write(list);
+    CLEANUP(cleanup_free) char *expected = json_dumps(list, JSON_COMPACT);
+    assert_string_equal(text, expected);
+}
+
+static void test_json_has_no_controls(void **state)
+{
+    CLEANUP(cleanup_json)
+    json_t *value = json_pack("[s, s]", "\x7f\xc2\x80\xc2\x9f\xc2\xa0", "\xc3\x80");
+
+    (void)state;
+    CLEANUP(cleanup_free) char *text = json_write(value);
+    assert_string_equal(text, "[\"\\u007f\\u0080\\u009f\xc2\xa0\",\"\xc3\x80\"]");
+    CLEANUP(cleanup_free) char *none = json_write(NULL);
+    assert_string_equal(none, "null");
+}
+
 static void test_json_pointers_are_escaped(void **state)
 {
     CLEANUP(cleanup_free) char *pointer = json_pointer_append("/a", "b/c~d");
@@ -386,6 +436,9 @@ int main(void)
         cmocka_unit_test(test_secret_files_must_be_private),
         cmocka_unit_test(test_files_are_bounded),
         cmocka_unit_test(test_json_is_read_strictly),
+        cmocka_unit_test(test_json_is_written_as_jansson_does),
+        cmocka_unit_test(test_json_that_is_long),
+        cmocka_unit_test(test_json_has_no_controls),
         cmocka_unit_test(test_json_pointers_are_escaped),
         cmocka_unit_test(test_macs),
         cmocka_unit_test(test_problems_are_bounded),
