@@ -430,10 +430,12 @@ def test_never_over_a_budget_that_changes(site, simulator):
     clients = Together()
     for place in range(4):
         clients.start(load, place)
-    for number in range(60):
+    number = 0
+    while number < 60 or number % 60 > 0 or len(simulator.calls()) <= 60:
         config.account["budget"] = {"requests": (2, 60)[number % 2],
-                                    "window_s": (1, 2, 1)[number // 20]}
+                                    "window_s": (1, 2, 1)[number // 20 % 3]}
         gateway.reload()
+        number += 1
     stop.set()
     clients.results()
     assert assert_within_budget(gateway.audit()) > 60
