@@ -36,6 +36,7 @@ struct entry {
     int64_t submitted_ms;   /* wall clock */
     int64_t deadline_ms;    /* wall clock: not sent by then, it expires */
     int64_t accepted_ms;    /* boot clock */
+    int64_t expected_ms;    /* the answer, as was said at admission; boot clock */
     int64_t retry_until_ms; /* boot clock: not tried again after that */
     struct mailbox *reply_to;
     void (*on_reply)(struct mail *mail, void *receiver);

@@ -274,11 +274,8 @@ static enum err start(struct server *server, struct error *error)
     const struct config *config = server->settings->config;
     struct store *store = NULL;
     struct dispatcher *dispatcher = NULL;
-    enum err err = process_confine(config, error);
+    enum err err = open_sockets(server, error);
 
-    if (err == OK) {
-        err = open_sockets(server, error);
-    }
     if (err == OK) {
         server->keeper = keeper_new(server->settings);
         err = store_open(config->store, config->node, &store, error);
@@ -375,13 +372,19 @@ static void close_sockets(struct server *server)
     }
 }
 
-/* What the configuration names, but is not as it should be: its check found it good just before. */
+/* Confined first: keys are read into the heap for secrets. What is wrong now, its check found good
+ * just before. */
 static enum err make_settings(struct server *server, struct config *config_take,
                               struct error *error)
 {
     struct problems problems = {0};
-    enum err err = settings_new(config_take, NULL, &server->settings, &problems);
+    enum err err = process_confine(config_take, error);
 
+    if (err != OK) {
+        config_free(config_take);
+        return err;
+    }
+    err = settings_new(config_take, NULL, &server->settings, &problems);
     if (err != OK) {
         (void)error_set(error, err, "%s: %s", problems.items[0].pointer, problems.items[0].detail);
     }

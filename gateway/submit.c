@@ -80,6 +80,14 @@ void entry_reply_finished(struct entry *entry, enum action_state state, const ch
     mailbox_answer(entry->reply_to, &reply->mail);
 }
 
+/* What was found at admission still holds: that was a commit ago. */
+static int64_t eta_of(const struct entry *entry, int64_t now_ms)
+{
+    int64_t least = scheduler_latency_ms(entry->account->scheduler);
+
+    return entry->expected_ms - now_ms > least ? entry->expected_ms - now_ms : least;
+}
+
 /* ---- Acceptance ---- */
 
 static json_t *devices_json(const struct action *action)
@@ -131,7 +139,7 @@ static void on_accepted_stored(enum err result, void *arg)
     scheduler_add(account->scheduler, &entry->job, now);
     reply = new_reply(entry, REPLY_ACCEPTED);
     reply->position = scheduler_position(account->scheduler, &entry->job);
-    reply->eta_ms = scheduler_eta_ms(account->scheduler, &entry->job, now);
+    reply->eta_ms = eta_of(entry, now);
     mailbox_answer(entry->reply_to, &reply->mail);
     if (entry_is_orphan(entry)) { /* a reload took its team away meanwhile */
         entry_end_orphan(entry);
@@ -231,6 +239,7 @@ static void take_submission(struct dispatcher *dispatcher, struct submission *su
 {
     ssize_t team = dispatcher_find_team(dispatcher, submission->settings, submission->team);
     struct entry *entry;
+    int64_t now = clock_boot_ms();
     int64_t eta_ms = 0;
     enum err err;
 
@@ -245,8 +254,9 @@ static void take_submission(struct dispatcher *dispatcher, struct submission *su
         refuse(entry, REPLY_NO_UPSTREAM, 0, NULL);
     } else {
         err = scheduler_admit(entry->account->scheduler, entry->job.team, entry->action,
-                              submission->wait_ms, clock_boot_ms(), &eta_ms);
+                              submission->wait_ms, now, &eta_ms);
         if (err == OK) {
+            entry->expected_ms = now + eta_ms;
             store_accepted(entry, submission);
         } else {
             refuse(entry, err == ERR_FULL ? REPLY_QUEUE_FULL : REPLY_TOO_LONG, eta_ms, NULL);
