@@ -133,6 +133,12 @@ struct guard *guard_new(struct event_base *base, const struct guard_options *opt
     return guard;
 }
 
+void guard_configure(struct guard *guard, const struct guard_options *options)
+{
+    assert(options->max_connections > 0 && options->connections == guard->options.connections);
+    guard->options = *options;
+}
+
 void guard_free(struct guard *guard)
 {
     if (guard && --guard->references == 0) {
@@ -213,19 +219,11 @@ static bool is_gone(const struct connection *connection)
 
 static int64_t timeout_ms(const struct guard_options *options, enum phase phase)
 {
-    switch (phase) {
-    case PHASE_IDLE:
-        return options->idle_timeout_ms;
-    case PHASE_BODY:
-        return options->body_timeout_ms;
-    case PHASE_PENDING:
-        return options->write_timeout_ms;
-    case PHASE_REFUSED:
-    case PHASE_LINGERING:
-        return LINGER_MS;
-    default:
-        return options->header_timeout_ms;
-    }
+    return phase == PHASE_IDLE                                  ? options->idle_timeout_ms
+           : phase == PHASE_BODY                                ? options->body_timeout_ms
+           : phase == PHASE_PENDING                             ? options->write_timeout_ms
+           : phase == PHASE_REFUSED || phase == PHASE_LINGERING ? LINGER_MS
+                                                                : options->header_timeout_ms;
 }
 
 static void set_alarm(struct connection *connection, int64_t in_ms)

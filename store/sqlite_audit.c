@@ -18,7 +18,11 @@ static char *escape_name(struct arena *arena, const char *name, size_t len)
         if (name[i] == '\0' || name[i] == SUB) {
             shown[at++] = SUB;
         }
-        shown[at++] = name[i] == '\0' ? '0' : name[i];
+        if (name[i] == '\0') {
+            shown[at++] = '0';
+        } else {
+            shown[at++] = name[i];
+        }
     }
     return shown;
 }

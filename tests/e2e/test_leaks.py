@@ -1,6 +1,7 @@
 """Memory and descriptors stay what they are, however many requests there were. TOLLGATE_SOAK=1: a
 hundred thousand."""
 import os
+from collections import Counter
 
 import pytest
 from kit import SANITIZED
@@ -80,4 +81,5 @@ def test_memory_and_descriptors_are_flat(site):
         sizes.append(resident_kb(gateway))
     assert max(sizes[2:]) <= max(sizes[:2]) + GROWTH_KB, sizes
     wait_for("connections to end", lambda: len(descriptors(gateway)) <= len(before), 30)
-    assert descriptors(gateway) == before
+    # Fewer are none: an idle connection to the upstream may have ended.
+    assert Counter(descriptors(gateway)) <= Counter(before)

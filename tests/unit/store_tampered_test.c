@@ -48,16 +48,19 @@ static void tamper(const struct fixture *fixture, const char *sql)
 
 /* ---- Nodes ---- */
 
+#define NAMES_SIZE 64
+
 static bool on_node(const char *node, void *arg)
 {
     char *names = arg;
+    size_t len = strlen(names);
 
-    assert_true(strlen(names) + strlen(node) < 60);
-    (void)strcat(strcat(names, node), ";");
+    assert_true(len + strlen(node) < NAMES_SIZE - 2);
+    (void)snprintf(names + len, NAMES_SIZE - len, "%s;", node);
     return true;
 }
 
-static enum err list_nodes(const struct fixture *fixture, char names[64])
+static enum err list_nodes(const struct fixture *fixture, char names[NAMES_SIZE])
 {
     struct store_audit *audit;
     enum err err;
@@ -103,7 +106,7 @@ static void test_a_node_without_a_name_is_seen(void **state)
 {
     struct fixture *fixture = *state;
     struct found found;
-    char names[64];
+    char names[NAMES_SIZE];
 
     add_records(fixture, 2);
     tamper(fixture, "INSERT INTO audit SELECT '', seq + n, record, leaf FROM audit,"
@@ -122,7 +125,7 @@ static void test_a_name_with_a_nul_is_told_apart(void **state)
     struct fixture *fixture = *state;
     struct store_record_query query = {.limit = 4, .node = "z\0320a"};
     struct found found = {0};
-    char names[64];
+    char names[NAMES_SIZE];
 
     add_records(fixture, 2);
     tamper(fixture, "INSERT INTO audit SELECT CAST(x'7a0061' AS TEXT), seq, record, leaf"
