@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 /* OpenSSL keeps the private half of a TLS 1.3 handshake's key for as long as the connection lives:
- * 128 bytes of the secure heap when the client picks P-521. Twice that, because a full heap would
+ * 64 bytes of the secure heap, in the groups of tls.c. Four times that, because a full heap would
  * fail handshakes. */
 #define HEAP_FOR_CONNECTION 256
 #define HEAP_FOR_THE_REST   ((size_t)512 * 1024)

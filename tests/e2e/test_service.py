@@ -75,6 +75,20 @@ def test_reloading(site):
         assert "rejected" in manager.wait("READY")["STATUS"]
 
 
+def test_reloading(site):
+    """Told when it begins, and when the configuration is in force, or is not."""
+    with Manager(site.folder) as manager:
+        gateway = start(site, manager)
+        manager.wait("READY")
+        gateway.config.write()
+        for broken, status in ((False, "serving"), (True, "serving; the last reload was rejected")):
+            if broken:
+                gateway.config.path.write_text("{}", encoding="utf-8")
+            gateway.send_signal(signal.SIGHUP)
+            assert int(manager.wait("RELOADING")["MONOTONIC_USEC"]) > 0
+            assert manager.wait("READY")["STATUS"] == status
+
+
 def test_nobody_to_tell(site):
     """A socket that is gone, or no name of one: said in the log, and no more."""
     for name in (str(site.folder / "none"), "no-name", "/" + "x" * 200):
