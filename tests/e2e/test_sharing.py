@@ -133,7 +133,7 @@ def test_what_differs_never_shares(site):
              lambda at: move("a", f"any-{at}"), lambda at: move("A", f"any-{at}"),
              lambda at: {"types": "delete", "ids": [f"any-{at}"]}]
     simulator = site.simulator()
-    gateway = site.gateway(site.config(simulator, requests=len(kinds), window_s=2))
+    gateway = site.gateway(site.config(simulator, requests=len(kinds), window_s=5))
     use_slots(gateway, simulator, len(kinds))
     ids = [gateway.submit(kind(10 + 2 * number + turn))["id"]
            for turn in range(2) for number, kind in enumerate(kinds)]
