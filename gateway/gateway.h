@@ -13,6 +13,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+struct connections;
+
 struct gateway {
     const struct config *config;
     const struct key_table *keys;
@@ -21,7 +23,7 @@ struct gateway {
     struct refusals *refusals;
     struct pulse *pulse; /* main thread */
     atomic_bool draining;
-    atomic_size_t connections;
+    struct connections *connections;
 };
 
 #endif

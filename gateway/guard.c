@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/json.h"
 #include "common/memory.h"
+#include "gateway/connections.h"
 #include "gateway/problem.h"
 
 #include <assert.h>
@@ -42,7 +43,7 @@
  *    └──────────┴──────────────────┴───────┴─▶ REFUSED ─▶ LINGERING
  * Any may become CLOSED; DOOMED can become nothing else. */
 enum phase {
-    PHASE_DOOMED,    /* over the cap */
+    PHASE_DOOMED,    /* it could not be made */
     PHASE_ACCEPTED,  /* TLS handshake and first head */
     PHASE_IDLE,      /* between requests */
     PHASE_HEAD,      /* part of a head is here, held back */
@@ -77,12 +78,12 @@ struct connection {
     struct guard *guard;
     enum phase phase;
     bool plain;         /* underlying's bytes are the socket's */
-    bool counted;       /* in options.connections */
     bool unreported;    /* bytes of evhttp's were sent on, and evhttp was not told yet */
     bool end_of_input;  /* the client will send no more; it may still read */
     size_t scanned;     /* bytes at the start of the socket's input that the framer has seen */
     size_t thrown_away; /* while lingering */
     struct framer framer;
+    struct origin *origin;      /* in options.connections; NULL: not counted */
     struct bufferevent *filter; /* evhttp's; it frees us when it goes */
     struct bufferevent *underlying;
     struct evbuffer_cb_entry *output_cb;
@@ -126,7 +127,8 @@ struct guard *guard_new(struct event_base *base, const struct guard_options *opt
 {
     struct guard *guard = xcalloc(1, sizeof(*guard));
 
-    assert(options->max_connections > 0 && options->connections && options->make_request_id);
+    assert(options->max_connections > 0 && options->max_connections_per_address > 0);
+    assert(options->connections && options->make_request_id);
     guard->base = base;
     guard->options = *options;
     guard->references = 1;
@@ -138,15 +140,6 @@ void guard_free(struct guard *guard)
     if (guard && --guard->references == 0) {
         free(guard);
     }
-}
-
-static bool count_in(struct guard *guard)
-{
-    if (atomic_fetch_add(guard->options.connections, 1) < guard->options.max_connections) {
-        return true;
-    }
-    atomic_fetch_sub(guard->options.connections, 1);
-    return false;
 }
 
 /* Puts our callbacks on the socket in front of the filter's. */
@@ -168,8 +161,7 @@ struct bufferevent *guard_wrap(struct guard *guard, struct bufferevent *underlyi
 
     connection->guard = guard;
     guard->references++;
-    connection->counted = underlying_take && count_in(guard);
-    connection->phase = connection->counted ? PHASE_ACCEPTED : PHASE_DOOMED;
+    connection->phase = underlying_take ? PHASE_ACCEPTED : PHASE_DOOMED;
     framer_init(&connection->framer, &guard->options.limits);
     if (!underlying_take) {
         underlying_take = bufferevent_socket_new(guard->base, -1, BEV_OPT_CLOSE_ON_FREE);
@@ -195,8 +187,8 @@ static void on_filter_freed(void *arg)
     evbuffer_remove_cb_entry(bufferevent_get_output(connection->filter), connection->output_cb);
     event_del(&connection->wake);
     event_del(&connection->alarm);
-    if (connection->counted) {
-        atomic_fetch_sub(connection->guard->options.connections, 1);
+    if (connection->origin) {
+        connections_leave(connection->guard->options.connections, connection->origin);
     }
     guard_free(connection->guard);
     free(connection);
@@ -276,9 +268,11 @@ static void drop(struct connection *connection, enum guard_drop reason)
 }
 
 /* What the new socket allows only now: evhttp sets it after guard_wrap(). The address is noted
- * since a client that is refused later may be gone when we would ask. */
-static void begin(struct connection *connection)
+ * since a client that is refused later may be gone when we would ask. Nothing was read yet. False:
+ * it was closed, since there are too many. */
+static bool begin(struct connection *connection)
 {
+    const struct guard_options *options = &connection->guard->options;
     evutil_socket_t fd = bufferevent_getfd(connection->underlying);
     int yes = 1;
     struct sockaddr_storage address = {0};
@@ -290,6 +284,22 @@ static void begin(struct connection *connection)
         getnameinfo((struct sockaddr *)&address, len, connection->remote,
                     sizeof(connection->remote), NULL, 0, NI_NUMERICHOST)) {
         strcpy(connection->remote, "unknown");
+    }
+    if (connection->phase == PHASE_DOOMED) {
+        close_connection(connection);
+        return false;
+    }
+    switch (connections_enter(options->connections, (struct sockaddr *)&address,
+                              options->max_connections, options->max_connections_per_address,
+                              &connection->origin)) {
+    case OK:
+        return true;
+    case ERR_FULL:
+        drop(connection, GUARD_DROP_FULL);
+        return false;
+    default:
+        drop(connection, GUARD_DROP_ADDRESS);
+        return false;
     }
 }
 
@@ -471,12 +481,10 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     if (is_gone(connection)) {
         return;
     }
-    if (!connection->remote[0]) {
-        begin(connection);
+    if (!connection->remote[0] && !begin(connection)) {
+        return;
     }
-    if (connection->phase == PHASE_DOOMED) {
-        drop(connection, GUARD_DROP_FULL);
-    } else if (connection->end_of_input && connection->phase < PHASE_PENDING) {
+    if (connection->end_of_input && connection->phase < PHASE_PENDING) {
         close_connection(connection);
     } else {
         send_output(connection);

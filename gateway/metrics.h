@@ -8,6 +8,8 @@
     X(HTTP_REQUESTS, "tollgate_http_requests_total", COUNTER, "route,code", "HTTP answers")        \
     X(HTTP_SECONDS, "tollgate_http_request_seconds", HISTOGRAM, "", "From request to answer")      \
     X(CONNECTIONS, "tollgate_connections", GAUGE, "", "Open client connections")                   \
+    X(CONNECTIONS_REFUSED, "tollgate_connections_refused_total", COUNTER, "cap",                   \
+      "Connections closed at once since too many were open: in all, or from the address")          \
     X(POLICY_DECISIONS, "tollgate_policy_decisions_total", COUNTER, "team,decision",               \
       "Decisions of the teams' policies")                                                          \
     X(QUEUE_DEPTH, "tollgate_queue_depth", GAUGE, "team", "Actions waiting")                       \

@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "gateway/admin.h"
 #include "gateway/audit.h"
+#include "gateway/connections.h"
 #include "gateway/gateway.h"
 #include "gateway/keeper.h"
 #include "gateway/listener.h"
@@ -380,6 +381,7 @@ enum err server_run(const struct config *config, struct error *error)
     (void)evthread_use_pthreads();
     raise_descriptor_limit(config);
     server.gateway.keys = keys;
+    server.gateway.connections = connections_new();
     server.worker_count = count_workers(config);
     server.notifier = notifier_new();
     server.base = event_base_new();
@@ -402,6 +404,7 @@ enum err server_run(const struct config *config, struct error *error)
     free(server.workers);
     free(server.fds);
     key_table_free(keys);
+    connections_free(server.gateway.connections);
     notifier_free(server.notifier);
     log_info("stopped", "");
     return err;
