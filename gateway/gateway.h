@@ -14,6 +14,7 @@
 #include <stdbool.h>
 
 struct connections;
+struct overload;
 
 struct gateway {
     const struct config *config;
@@ -24,6 +25,7 @@ struct gateway {
     struct pulse *pulse; /* main thread */
     atomic_bool draining;
     struct connections *connections;
+    struct overload *overload;
 };
 
 #endif

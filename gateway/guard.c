@@ -12,10 +12,9 @@
 #include "gateway/guard.h"
 
 #include "common/clock.h"
-#include "common/json.h"
 #include "common/memory.h"
 #include "gateway/connections.h"
-#include "gateway/problem.h"
+#include "gateway/guard_priv.h"
 
 #include <assert.h>
 #include <event2/buffer.h>
@@ -27,7 +26,6 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -39,7 +37,7 @@
 /*               ┌────────────────────────────────────────────┐
  *               ▼                                            │
  * ACCEPTED ─▶ BODY ─▶ PENDING ─▶ IDLE ─▶ HEAD ───────────────┘   (BODY is skipped without one,
- *    │          │                  │       │                      HEAD if it comes whole)
+ *    │          │        └─▶ PAUSED ┘      │                      HEAD if it comes whole)
  *    └──────────┴──────────────────┴───────┴─▶ REFUSED ─▶ LINGERING
  * Any may become CLOSED; DOOMED can become nothing else. */
 enum phase {
@@ -49,6 +47,7 @@ enum phase {
     PHASE_HEAD,      /* part of a head is here, held back */
     PHASE_BODY,      /* evhttp has the head and some of the body */
     PHASE_PENDING,   /* evhttp has the request and owes the reply; we do not read */
+    PHASE_PAUSED,    /* the reply is sent; we do not read for a while */
     PHASE_REFUSED,   /* our own answer is on its way; whatever comes is thrown away */
     PHASE_LINGERING, /* it is sent; wait for the client to close, so that it can read it */
     PHASE_CLOSED,    /* evhttp was told; it frees everything */
@@ -63,7 +62,8 @@ static const unsigned moves[PHASE_CLOSED + 1] = {
     [PHASE_IDLE] = TO(PHASE_HEAD) | TO(PHASE_BODY) | TO_ENDS,
     [PHASE_HEAD] = TO(PHASE_BODY) | TO_ENDS,
     [PHASE_BODY] = TO_ENDS,
-    [PHASE_PENDING] = TO(PHASE_IDLE) | TO(PHASE_CLOSED),
+    [PHASE_PENDING] = TO(PHASE_PAUSED) | TO(PHASE_IDLE) | TO(PHASE_CLOSED),
+    [PHASE_PAUSED] = TO(PHASE_IDLE) | TO(PHASE_CLOSED),
     [PHASE_REFUSED] = TO(PHASE_LINGERING) | TO(PHASE_CLOSED),
     [PHASE_LINGERING] = TO(PHASE_CLOSED),
 };
@@ -82,6 +82,7 @@ struct connection {
     bool end_of_input;  /* the client will send no more; it may still read */
     size_t scanned;     /* bytes at the start of the socket's input that the framer has seen */
     size_t thrown_away; /* while lingering */
+    int64_t pause_ms;   /* after the reply that evhttp owes */
     struct framer framer;
     struct origin *origin;      /* in options.connections; NULL: not counted */
     struct bufferevent *filter; /* evhttp's; it frees us when it goes */
@@ -95,16 +96,6 @@ struct connection {
     int64_t deadline_ms; /* of the present phase */
     int64_t alarm_ms;    /* when the alarm rings; INT64_MAX: not set */
     char remote[64];     /* numeric address */
-};
-
-static const struct answer {
-    int status;
-    const char *reason; /* the status line's */
-    enum problem_type problem;
-} answers[] = {
-    {400, "Bad Request", PROBLEM_MALFORMED_REQUEST},
-    {413, "Content Too Large", PROBLEM_BODY_TOO_LARGE},
-    {431, "Request Header Fields Too Large", PROBLEM_HEADER_TOO_LARGE},
 };
 
 static enum bufferevent_filter_result filter_input(struct evbuffer *from, struct evbuffer *to,
@@ -203,15 +194,19 @@ static bool is_gone(const struct connection *connection)
     return connection->phase == PHASE_CLOSED || !on_error;
 }
 
-static int64_t timeout_ms(const struct guard_options *options, enum phase phase)
+static int64_t timeout_ms(const struct connection *connection)
 {
-    switch (phase) {
+    const struct guard_options *options = &connection->guard->options;
+
+    switch (connection->phase) {
     case PHASE_IDLE:
         return options->idle_timeout_ms;
     case PHASE_BODY:
         return options->body_timeout_ms;
     case PHASE_PENDING:
         return options->write_timeout_ms;
+    case PHASE_PAUSED:
+        return connection->pause_ms;
     case PHASE_REFUSED:
     case PHASE_LINGERING:
         return LINGER_MS;
@@ -232,7 +227,7 @@ static void set_alarm(struct connection *connection, int64_t in_ms)
  * early sets itself again. */
 static void renew_deadline(struct connection *connection)
 {
-    int64_t in_ms = timeout_ms(&connection->guard->options, connection->phase);
+    int64_t in_ms = timeout_ms(connection);
 
     connection->deadline_ms = clock_boot_ms() + in_ms;
     if (connection->deadline_ms < connection->alarm_ms) {
@@ -307,29 +302,18 @@ static bool begin(struct connection *connection)
 static void refuse(struct connection *connection)
 {
     const struct guard_options *options = &connection->guard->options;
-    const struct answer *answer = answers;
     char request_id[GUARD_REQUEST_ID_SIZE] = "";
-    CLEANUP(cleanup_json) json_t *problem = NULL;
-    CLEANUP(cleanup_free) char *body = NULL;
+    struct guard_refusal refusal = {.status = connection->framer.status,
+                                    .detail = connection->framer.detail,
+                                    .remote = connection->remote,
+                                    .request_id = request_id};
 
-    while (answer->status != connection->framer.status) {
-        answer++;
-    }
     options->make_request_id(request_id, options->arg);
-    problem = problem_json(answer->problem, connection->framer.detail, request_id);
-    body = json_write(problem);
-    evbuffer_add_printf(bufferevent_get_output(connection->underlying),
-                        "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\n"
-                        "Content-Length: %zu\r\nConnection: close\r\nX-Request-ID: %s\r\n\r\n%s",
-                        answer->status, answer->reason, strlen(body), request_id, body);
+    refusal.problem = guard_answer(bufferevent_get_output(connection->underlying), refusal.status,
+                                   refusal.detail, request_id);
     move_to(connection, PHASE_REFUSED);
     if (options->on_refused) {
-        options->on_refused(&(struct guard_refusal){.status = answer->status,
-                                                    .problem = problem_name(answer->problem),
-                                                    .detail = connection->framer.detail,
-                                                    .remote = connection->remote,
-                                                    .request_id = request_id},
-                            options->arg);
+        options->on_refused(&refusal, options->arg);
     }
 }
 
@@ -447,6 +431,26 @@ static void resume(struct connection *connection)
     }
 }
 
+/* evhttp's reply is with the kernel, and it waits for the next request. */
+static void end_reply(struct connection *connection)
+{
+    if (connection->pause_ms > 0 && !connection->end_of_input) {
+        move_to(connection, PHASE_PAUSED);
+        connection->pause_ms = 0;
+    } else {
+        resume(connection);
+    }
+}
+
+void guard_pause(struct bufferevent *wrapped, int64_t pause_ms)
+{
+    struct bufferevent *underlying = bufferevent_get_underlying(wrapped);
+    void *connection;
+
+    bufferevent_getcb(underlying, NULL, NULL, NULL, &connection); /* see interpose() */
+    ((struct connection *)connection)->pause_ms = pause_ms;
+}
+
 /* Tells evhttp once the kernel has all that it wrote. */
 static void report_written(struct connection *connection)
 {
@@ -458,7 +462,7 @@ static void report_written(struct connection *connection)
     connection->unreported = false;
     bufferevent_trigger(connection->filter, EV_WRITE, BEV_TRIG_IGNORE_WATERMARKS);
     if (!is_gone(connection) && reply_is_done(connection)) {
-        resume(connection);
+        end_reply(connection);
     }
 }
 
@@ -577,10 +581,13 @@ static void expire(struct connection *connection)
         if (connection->unreported) {
             drop(connection, GUARD_DROP_NOT_READING);
         } else if (reply_is_done(connection)) {
-            resume(connection); /* a streamed reply ended without a last byte */
+            end_reply(connection); /* a streamed reply ended without a last byte */
         } else {
             renew_deadline(connection); /* the handler's time is not ours to judge */
         }
+        break;
+    case PHASE_PAUSED:
+        resume(connection);
         break;
     default:
         close_connection(connection);

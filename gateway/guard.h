@@ -71,4 +71,9 @@ void guard_free(struct guard *guard);
  * HTTP/1.0 client: evhttp would close before the end is flushed. */
 struct bufferevent *guard_wrap(struct guard *guard, struct bufferevent *underlying_take);
 
+/* While evhttp owes a reply on what guard_wrap() gave: the client's next request is not read until
+ * so long after that reply. For a client that is told to come back later: the connection stays, and
+ * costs nothing meanwhile. */
+void guard_pause(struct bufferevent *wrapped, int64_t pause_ms);
+
 #endif

@@ -26,6 +26,8 @@
     X(CALLS_SAVED, "tollgate_calls_saved_total", COUNTER, "team", "Calls saved by sharing")        \
     X(TOKEN_EXPIRY, "tollgate_token_expiry_timestamp_seconds", GAUGE, "account",                   \
       "When the upstream token expires; 0 = not known")                                            \
+    X(OVERLOAD_REFUSED, "tollgate_overload_refused_total", COUNTER, "",                            \
+      "Action calls refused since more came than can be recorded in time")                         \
     X(AUDIT_RECORDS, "tollgate_audit_records_total", COUNTER, "event", "Audit records stored")     \
     X(AUDIT_FAILURES, "tollgate_audit_append_failures_total", COUNTER, "",                         \
       "Writes that the store refused")                                                             \

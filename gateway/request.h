@@ -9,6 +9,7 @@
 #include "gateway/dispatcher.h"
 #include "gateway/keys.h"
 #include "gateway/problem.h"
+#include "policy/gate.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -34,8 +35,9 @@ struct request {
     /* An action call, while it is parked. */
     struct action *action;
     char *reason;
-    int64_t wait_ms;    /* how long the caller waits; < 0: not at all */
-    bool respond_async; /* the caller prefers 202 */
+    int64_t wait_ms;       /* how long the caller waits; < 0: not at all */
+    bool respond_async;    /* the caller prefers 202 */
+    struct gate_pass pass; /* until it is accepted or refused */
     bool accepted;
     char action_id[ACTION_ID_SIZE];
     int64_t submitted_ms;
@@ -53,7 +55,7 @@ struct request {
 
     /* A refusal that waits until it is recorded. */
     json_t *problem;
-    int64_t retry_after_s; /* 0: no such header */
+    int64_t retry_after_s; /* 0: no such header, or what is usual for the problem */
 };
 
 /* evhttp's callback: takes the request and runs it. worker is the argument. */

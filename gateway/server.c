@@ -12,6 +12,7 @@
 #include "gateway/listener.h"
 #include "gateway/metrics.h"
 #include "gateway/notify.h"
+#include "gateway/overload.h"
 #include "gateway/process.h"
 #include "gateway/streams.h"
 #include "gateway/version.h"
@@ -382,6 +383,7 @@ enum err server_run(const struct config *config, struct error *error)
     raise_descriptor_limit(config);
     server.gateway.keys = keys;
     server.gateway.connections = connections_new();
+    server.gateway.overload = overload_new();
     server.worker_count = count_workers(config);
     server.notifier = notifier_new();
     server.base = event_base_new();
@@ -405,6 +407,7 @@ enum err server_run(const struct config *config, struct error *error)
     free(server.fds);
     key_table_free(keys);
     connections_free(server.gateway.connections);
+    overload_free(server.gateway.overload);
     notifier_free(server.notifier);
     log_info("stopped", "");
     return err;

@@ -101,6 +101,10 @@ static void on_request(struct evhttp_request *req, void *arg)
     evhttp_request_set_on_complete_cb(req, on_complete, server);
     if (strncmp(target, "/later", 6) == 0) {
         event_base_once(server->base, -1, EV_TIMEOUT, on_later, req, &soon);
+    } else if (strncmp(target, "/pause", 6) == 0) {
+        guard_pause(evhttp_connection_get_bufferevent(evhttp_request_get_connection(req)),
+                    server->pause_ms);
+        reply(req);
     } else if (strncmp(target, "/big", 4) == 0) {
         reply_big(req);
     } else if (strncmp(target, "/stream", 7) == 0) {

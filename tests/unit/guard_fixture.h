@@ -37,6 +37,7 @@ struct server {
     struct connections *connections;
     atomic_int handled;
     atomic_int completed;
+    int64_t pause_ms; /* after a reply to /pause */
     atomic_int refused;
     atomic_int dropped[GUARD_DROP_NOT_READING + 1];
     struct guard_refusal last; /* texts copied below; read after the answer came */

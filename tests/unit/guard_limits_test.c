@@ -1,4 +1,5 @@
 /* Guard: deadlines, the number of connections, and clients that leave or do not read. */
+#include "common/clock.h"
 #include "common/memory.h"
 #include "guard_fixture.h"
 
@@ -202,6 +203,77 @@ static void holds_the_cap_over_tls(void **state)
     run_cap(true);
 }
 
+/* The reply comes at once, the next request is read later; others do not notice. */
+static void run_pause(bool with_tls)
+{
+    struct server *server = prepare(with_tls);
+
+    server->pause_ms = 100;
+    server->options.idle_timeout_ms = 50; /* a pause is not idling */
+    start(server);
+    struct client *client = open_client(server);
+    for (int i = 0; i < 2; i++) {
+        send_text(client, "GET /pause HTTP/1.1\r\n" HOST "\r\nGET /next HTTP/1.1\r\n" HOST "\r\n");
+        expect_reply(client, "/pause ");
+        int64_t paused_ms = clock_boot_ms();
+        assert_int_equal(atomic_load(&server->handled), 4 * i + 1);
+        struct client *other = open_client(server);
+        for (int k = 0; k < 2; k++) {
+            send_text(other, "GET /other HTTP/1.1\r\n" HOST "\r\n");
+            expect_reply(other, "/other ");
+        }
+        close_client(other);
+        expect_reply(client, "/next ");
+        assert_true(clock_boot_ms() - paused_ms >= 95);
+    }
+    send_text(client, "GET /pause HTTP/1.1\r\n" HOST "\r\n");
+    expect_reply(client, "/pause ");
+    expect_end(client); /* idle, once the pause is over */
+    close_client(client);
+    stop(server);
+}
+
+static void pauses_a_connection(void **state)
+{
+    (void)state;
+    run_pause(false);
+}
+
+static void pauses_a_connection_over_tls(void **state)
+{
+    (void)state;
+    run_pause(true);
+}
+
+static void survives_clients_that_leave_in_a_pause(void **state)
+{
+    static const char *const texts[] = {
+        "GET /pause HTTP/1.1\r\n" HOST "\r\n",
+        "GET /pause HTTP/1.1\r\n" HOST "\r\nGET /next HTTP/1.1\r\n" HOST "\r\n",
+        "GET /pause HTTP/1.1\r\n" HOST "\r\nGET /ne",
+        "GET /pause HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n",
+    };
+    struct server *server = prepare(false);
+    struct linger reset = {.l_onoff = 1, .l_linger = 0};
+
+    (void)state;
+    server->pause_ms = 30;
+    start(server);
+    for (size_t i = 0; i < 3 * ARRAY_LEN(texts); i++) {
+        struct client *client = open_client(server);
+        send_text(client, texts[i % ARRAY_LEN(texts)]);
+        if (i < ARRAY_LEN(texts)) {
+            shutdown(client->fd, SHUT_WR);
+        }
+        expect_reply(client, "/pause ");
+        if (i >= 2 * ARRAY_LEN(texts)) {
+            setsockopt(client->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+        }
+        close_client(client);
+    }
+    stop(server);
+}
+
 /* Of one address that has all that it may, others do not notice; nor it, once one has left. */
 static void holds_the_cap_of_an_address(void **state)
 {
@@ -340,6 +412,9 @@ int main(void)
         cmocka_unit_test(holds_the_cap),
         cmocka_unit_test(holds_the_cap_over_tls),
         cmocka_unit_test(holds_the_cap_of_an_address),
+        cmocka_unit_test(pauses_a_connection),
+        cmocka_unit_test(pauses_a_connection_over_tls),
+        cmocka_unit_test(survives_clients_that_leave_in_a_pause),
         cmocka_unit_test(survives_clients_that_leave),
         cmocka_unit_test(ends_with_connections_open),
         cmocka_unit_test(survives_a_missing_bufferevent),
