@@ -21,14 +21,7 @@
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
 #include <event2/event_struct.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
 
 #define TLS_RECORD_BYTES 16384
 #define LINGER_MS        2000
@@ -268,18 +261,10 @@ static void drop(struct connection *connection, enum guard_drop reason)
 static bool begin(struct connection *connection)
 {
     const struct guard_options *options = &connection->guard->options;
-    evutil_socket_t fd = bufferevent_getfd(connection->underlying);
-    int yes = 1;
-    struct sockaddr_storage address = {0};
-    socklen_t len = sizeof(address);
+    struct sockaddr_storage address;
 
-    /* A reply goes out in pieces over TLS, and each would wait for the one before. */
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-    if (getpeername(fd, (struct sockaddr *)&address, &len) ||
-        getnameinfo((struct sockaddr *)&address, len, connection->remote,
-                    sizeof(connection->remote), NULL, 0, NI_NUMERICHOST)) {
-        strcpy(connection->remote, "unknown");
-    }
+    guard_greet(bufferevent_getfd(connection->underlying), &address, connection->remote,
+                sizeof(connection->remote));
     if (connection->phase == PHASE_DOOMED) {
         close_connection(connection);
         return false;
@@ -500,13 +485,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
  * closed with input unread, the kernel would send a reset, and that can overtake the answer. */
 static void linger(struct connection *connection)
 {
-    SSL *ssl = bufferevent_openssl_get_ssl(connection->underlying);
-
-    if (ssl) {
-        SSL_shutdown(ssl);
-        ERR_clear_error();
-    }
-    shutdown(bufferevent_getfd(connection->underlying), SHUT_WR);
+    guard_end_output(connection->underlying);
     move_to(connection, PHASE_LINGERING);
     if (connection->end_of_input) {
         close_connection(connection);

@@ -83,7 +83,8 @@ bool overload_enter(struct overload *overload, const char *team, struct gate_pas
         log_refusing(limit, least_us);
     }
     if (over > 0) {
-        log_info("the overload is over", "s:I", "refused", (json_int_t)over);
+        log_info("the overload is over", "s:I, s:I", "refused", (json_int_t)over, "unloaded_us",
+                 (json_int_t)least_us);
     }
     return entered;
 }

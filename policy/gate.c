@@ -13,7 +13,9 @@
 #define SLOW_TIMES    5
 #define AIM_US        5000 /* the time aimed at, at least; and times the least: */
 #define AIM_TIMES     2
-#define LEARN_PART    8 /* of what an interval says is believed */
+#define MANY_PARTIES  32 /* that have one each, when the limit is the least */
+#define LEARN_PART    8  /* of what an interval says is believed; */
+#define DOUBT_PART    64 /* while many are refused, which takes time of the processor, too */
 
 struct gate {
     size_t limit;
@@ -56,15 +58,18 @@ static void learn_least(struct gate *gate, int64_t mean_us)
     if (gate->least_us == 0) {
         gate->least_us = mean_us;
     } else {
+        int64_t part = gate->limit == GATE_MOST ? LEARN_PART : DOUBT_PART;
         int64_t seen_us = mean_us < 2 * gate->least_us ? mean_us : 2 * gate->least_us;
-        gate->least_us = larger(1, gate->least_us + (seen_us - gate->least_us) / LEARN_PART);
+        gate->least_us = larger(1, gate->least_us + (seen_us - gate->least_us) / part);
     }
 }
 
-/* Between the few and the gate being open. */
+/* Between the least and the gate being open. */
 static void set_limit(struct gate *gate, int64_t limit)
 {
-    gate->limit = limit < GATE_FEW ? GATE_FEW : limit >= GATE_MOST ? GATE_MOST - 1 : (size_t)limit;
+    gate->limit = limit < GATE_LEAST   ? GATE_LEAST
+                  : limit >= GATE_MOST ? GATE_MOST - 1
+                                       : (size_t)limit;
 }
 
 static void judge_open(struct gate *gate, int64_t mean_us, int64_t aim_us, int64_t now_us)
@@ -108,7 +113,7 @@ static void judge_limited(struct gate *gate, int64_t mean_us, int64_t aim_us)
  * have one each. */
 static bool are_few(const struct gate *gate)
 {
-    return gate->peak <= (gate->limit == GATE_FEW ? 4 * GATE_FEW : GATE_FEW);
+    return gate->peak <= (gate->limit == GATE_LEAST ? MANY_PARTIES : GATE_FEW);
 }
 
 static void judge(struct gate *gate, int64_t now_us)

@@ -19,7 +19,8 @@
 
 #define GATE_MOST    1024 /* under way, ever */
 #define GATE_CROWD   64   /* as many are never too many */
-#define GATE_FEW     8    /* how long a call takes with as many is how long it has to */
+#define GATE_LEAST   2    /* may be under way, always */
+#define GATE_FEW     4    /* how long a call takes with as many is how long it has to */
 #define GATE_PARTIES 256  /* that are told apart; more share */
 
 struct gate;

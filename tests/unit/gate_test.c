@@ -216,7 +216,7 @@ static void check_overload(int64_t commit_us, int64_t each_us, int64_t settle_us
 {
     struct play *play = begin(commit_us, each_us);
     int64_t unloaded_us = commit_us + each_us;
-    int64_t few_us = commit_us + GATE_FEW * each_us;
+    int64_t fewest_us = commit_us + GATE_LEAST * each_us;
     int64_t aim_us = 2 * unloaded_us > 5000 ? 2 * unloaded_us : 5000;
 
     if (known) {
@@ -230,9 +230,9 @@ static void check_overload(int64_t commit_us, int64_t each_us, int64_t settle_us
     run(play, 20 * SECOND);
     assert_true(play->seen[0].refused > 0);
     if (!known) {
-        aim_us = 2 * few_us; /* the few were never fewer */
-    } else if (aim_us < few_us) {
-        aim_us = few_us; /* there is no lower limit */
+        aim_us = 2 * fewest_us; /* they were never fewer */
+    } else if (aim_us < fewest_us) {
+        aim_us = fewest_us; /* there is no lower limit */
     }
     assert_true(mean_us(&play->seen[0]) <= aim_us * 5 / 4);
     assert_true(mean_us(&play->seen[0]) >= aim_us / 2);
