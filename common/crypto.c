@@ -2,11 +2,15 @@
 #include "common/crypto.h"
 
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
 #include <openssl/rand.h>
-#include <openssl/sha.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static pthread_once_t sha256_once = PTHREAD_ONCE_INIT;
+static EVP_MD *sha256; /* lives as long as the process */
 
 static const char base32_alphabet[] = "0123456789abcdefghjkmnpqrstvwxyz";
 
@@ -16,9 +20,16 @@ static void die(const char *what)
     abort();
 }
 
+/* SHA256() would look the algorithm up each time, which costs as much as hashing a key. */
+static void fetch_sha256(void)
+{
+    sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+}
+
 void crypto_sha256(const void *data, size_t len, uint8_t ret_digest[SHA256_BYTES])
 {
-    if (SHA256(data, len, ret_digest) == NULL) {
+    if (pthread_once(&sha256_once, fetch_sha256) != 0 || sha256 == NULL ||
+        EVP_Digest(data, len, ret_digest, NULL, sha256, NULL) != 1) {
         die("SHA-256");
     }
 }

@@ -26,10 +26,14 @@ void *wipe_realloc(void *p, size_t size)
     size_t old = p != NULL ? malloc_usable_size(p) : 0;
     void *moved;
 
-    if (p != NULL && size > 0 && size <= old) {
+    if (p != NULL && size == 0) {
+        wipe_free(p);
+        return NULL;
+    }
+    if (p != NULL && size <= old) {
         return p;
     }
-    moved = malloc(size);
+    moved = malloc(size > 0 ? size : 1);
     if (moved != NULL && p != NULL) {
         memcpy(moved, p, old < size ? old : size);
         wipe_free(p);

@@ -27,7 +27,7 @@
 static void read_preferences(struct request *request, bool async_by_default)
 {
     struct header_prefer prefer = header_read_prefer(request_header(request, "Prefer"));
-    const struct config *config = worker_gateway(request->worker)->config;
+    const struct config *config = request->config;
     size_t team = (size_t)request->principal.client->team_index;
     bool waits = prefer.wait_s >= 0;
 
@@ -74,6 +74,7 @@ static void submit(struct request *request, const struct decision *decision)
     worker_park(request->worker, request);
     *submission = (struct submission){
         .action = action_ref(request->action),
+        .settings = settings_ref(request->settings),
         .team = (size_t)request->principal.client->team_index,
         .reason = xstrdup(request->reason),
         .rule = xstrdup(decision->rule),
@@ -98,9 +99,8 @@ static void submit(struct request *request, const struct decision *decision)
 
 void action_call_decide(struct request *request)
 {
-    struct gateway *gateway = worker_gateway(request->worker);
     size_t team = (size_t)request->principal.client->team_index;
-    struct policy policy = config_policy(gateway->config, team);
+    struct policy policy = config_policy(request->config, team);
     struct decision decision;
     bool allowed;
 
@@ -118,7 +118,7 @@ void action_call_decide(struct request *request)
 static bool read_action(struct request *request)
 {
     struct evbuffer *input = evhttp_request_get_input_buffer(request->http);
-    const struct config *config = worker_gateway(request->worker)->config;
+    const struct config *config = request->config;
     size_t len = evbuffer_get_length(input);
     const char *body = len > 0 ? (const char *)evbuffer_pullup(input, -1) : "";
     struct problems problems = {0};

@@ -37,7 +37,7 @@ static char *node_of(const struct request *request)
     bool twice;
     char *node = request_query(request, "node", &twice);
 
-    return node != NULL ? node : xstrdup(worker_gateway(request->worker)->config->node);
+    return node != NULL ? node : xstrdup(request->config->node);
 }
 
 static void reply_failure(struct request *request, enum err result, const char *not_found)

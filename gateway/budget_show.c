@@ -10,13 +10,17 @@ static void on_answer(struct request *request, struct question *question)
     json_t *budget = json_incref(question->json);
 
     question_free(question);
+    if (budget == NULL) {
+        request_reply_problem(request, PROBLEM_UNAVAILABLE, "The configuration just changed.");
+        return;
+    }
     request_reply_json(request, 200, budget);
 }
 
 /* The account asked for; -1 when there is none. */
 static ssize_t choose_account(const struct request *request, const char *name)
 {
-    const struct config *config = worker_gateway(request->worker)->config;
+    const struct config *config = request->config;
     ssize_t team = request->principal.client->team_index;
 
     if (team >= 0) {

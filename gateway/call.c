@@ -28,6 +28,7 @@ static void free_call(struct call *call)
     }
     *link = call->next;
     call->account->dispatcher->calls--;
+    connector_release(call->account, call->connector);
     if (call->retry != NULL) {
         event_free(call->retry);
     }
@@ -226,7 +227,9 @@ static void settle_slot(struct call *call, const struct upstream_outcome *outcom
         call->counted_boot_ms = now;
         scheduler_answered(account->scheduler, call->batch, now);
     } else {
-        call->counted_boot_ms = call->sent_boot_ms + account->config->timeout_s * 1000;
+        /* Its time has passed when this machine was held up: then it may have left just now. */
+        int64_t latest = call->sent_boot_ms + call->connector->timeout_ms;
+        call->counted_boot_ms = latest > now ? latest : now;
         scheduler_unanswered(account->scheduler, call->batch, call->counted_boot_ms, now);
     }
 }
@@ -312,7 +315,7 @@ static void send_call(struct call *call)
     CLEANUP(cleanup_free)
     char *body = action_body(action, call->batch->devices, call->batch->device_count);
 
-    upstream_call(call->account->upstream, body, call->batch->devices, call->batch->device_count,
+    upstream_call(call->connector->upstream, body, call->batch->devices, call->batch->device_count,
                   action->kind == DEVICE_MAC, on_answer, call);
 }
 
@@ -341,7 +344,8 @@ static void on_intent_stored(enum err result, void *arg)
         }
     }
     call->sent_boot_ms = now;
-    if (now - call->batch->taken_ms > SEND_WITHIN_MS || !upstream_ready(account->upstream)) {
+    if (now - call->batch->taken_ms > SEND_WITHIN_MS ||
+        !upstream_ready(call->connector->upstream)) {
         withdraw(call);
         return;
     }
@@ -391,7 +395,7 @@ static char *grant_detail(const struct call *call)
         }
     }
     detail = json_pack("{s:o, s:o, s:o, s:I}", "actions", ids, "parts", parts, "shares", shares,
-                       "timeout_ms", (json_int_t)1000 * call->account->config->timeout_s);
+                       "timeout_ms", (json_int_t)call->connector->timeout_ms);
     return json_write(detail);
 }
 
@@ -414,6 +418,8 @@ bool call_begin(struct account *account, struct batch *batch)
     call->next = account->calls;
     account->calls = call;
     call->account = account;
+    call->connector = account->connector;
+    call->connector->calls++;
     call->batch = batch;
     call->parts = xcalloc(batch->part_count, sizeof(*call->parts));
     call->retry = evtimer_new(dispatcher->base, on_retry, call);

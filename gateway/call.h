@@ -21,6 +21,7 @@ struct call_part {
 struct call {
     struct call *next;
     struct account *account;
+    struct connector *connector;
     struct batch *batch;
     struct call_part *parts; /* one for each of the batch's */
     char id[CALL_ID_SIZE];

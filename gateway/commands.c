@@ -80,8 +80,7 @@ int command_serve(const struct command *command, int argc, char **argv)
     if (config == NULL) {
         return EXIT_REFUSED;
     }
-    err = server_run(config, &error);
-    config_free(config);
+    err = server_run(path, config, &error);
     if (err != OK) {
         (void)fprintf(stderr, "tollgate serve: %s\n", error.text);
         return EXIT_REFUSED;

@@ -7,6 +7,7 @@
 #include "common/json.h"
 #include "common/signing_key.h"
 #include "gateway/seccomp.h"
+#include "gateway/tls.h"
 #include "upstream/upstream.h"
 
 #include <arpa/inet.h>
@@ -42,6 +43,16 @@ ssize_t config_find_team(const struct config *config, const char *name)
 {
     for (size_t i = 0; i < config->teams.count; i++) {
         if (strcmp(config_team(config, i)->name, name) == 0) {
+            return (ssize_t)i;
+        }
+    }
+    return -1;
+}
+
+ssize_t config_find_account(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->accounts.count; i++) {
+        if (strcmp(config_account(config, i)->name, name) == 0) {
             return (ssize_t)i;
         }
     }
@@ -143,6 +154,7 @@ static void check_account(const struct account_config *account, struct problems 
     CLEANUP(cleanup_free) char *ca = xasprintf("%s/ca_file", at);
     bool grant =
         account->credentials.client_id != NULL && account->credentials.client_secret_file != NULL;
+    struct error error;
     bool some =
         account->credentials.client_id != NULL || account->credentials.client_secret_file != NULL;
 
@@ -157,17 +169,10 @@ static void check_account(const struct account_config *account, struct problems 
     check_url(account->credentials.token_url, token_url, problems);
     check_secret(account->credentials.client_secret_file, secret, problems);
     check_secret(account->credentials.access_token_file, token, problems);
-    check_readable(account->ca_file, ca, problems);
-}
-
-static ssize_t find_account(const struct config *config, const char *name)
-{
-    for (size_t i = 0; i < config->accounts.count; i++) {
-        if (strcmp(config_account(config, i)->name, name) == 0) {
-            return (ssize_t)i;
-        }
+    if (account->ca_file != NULL && !file_is_unplaced(account->ca_file) &&
+        upstream_check_ca_file(account->ca_file, &error) != OK) {
+        problems_add(problems, ca, "%s", error.text);
     }
-    return -1;
 }
 
 static void check_rules(const struct team_config *team, const char *at, struct problems *problems,
@@ -193,7 +198,7 @@ static void check_rules(const struct team_config *team, const char *at, struct p
 static void check_team(struct config *config, struct team_config *team, struct problems *problems)
 {
     CLEANUP(cleanup_free) char *at = json_pointer_append("/teams", team->name);
-    ssize_t account = team->account != NULL ? find_account(config, team->account) : -1;
+    ssize_t account = team->account != NULL ? config_find_account(config, team->account) : -1;
 
     if (account < 0) {
         if (team->account != NULL) {
@@ -282,28 +287,132 @@ static void check_client(const struct config *config, struct client_config *clie
     if (client->team == NULL && client->roles.count == 0) {
         problems_add(problems, at, "needs a team, or roles, or both");
     }
-    if (client->has_certificate) {
+    if (client->has_certificate &&
+        (client->certificate.san == NULL) == (client->certificate.fingerprint == NULL)) {
         CLEANUP(cleanup_free) char *place = xasprintf("%s/certificate", at);
-        problems_add(problems, place, "client certificates are not built yet: use keys");
-    } else if (client->keys.count == 0) {
-        problems_add(problems, at, "has no key: run 'tollgate key new' and add one to \"keys\"");
+        problems_add(problems, place, "needs either san or fingerprint");
+    }
+    if (!client->has_certificate && client->keys.count == 0) {
+        problems_add(
+            problems, at,
+            "has no key and no certificate: run 'tollgate key new' and add one to \"keys\"");
     }
 }
 
-static void check_listen(const struct config *config, struct problems *problems)
+static int compare_sans(const void *a, const void *b)
+{
+    return strcmp((*(const struct client_config *const *)a)->certificate.san,
+                  (*(const struct client_config *const *)b)->certificate.san);
+}
+
+static int compare_fingerprints(const void *a, const void *b)
+{
+    return strcasecmp((*(const struct client_config *const *)a)->certificate.fingerprint,
+                      (*(const struct client_config *const *)b)->certificate.fingerprint);
+}
+
+/* A certificate stands for one client. */
+static void check_same(const struct client_config **clients, size_t count,
+                       int (*compare)(const void *, const void *), const char *option,
+                       struct problems *problems)
+{
+    qsort(clients, count, sizeof(*clients), compare);
+    for (size_t i = 1; i < count; i++) {
+        if (compare(&clients[i - 1], &clients[i]) == 0) {
+            CLEANUP(cleanup_free) char *at = json_pointer_append("/clients", clients[i]->name);
+            CLEANUP(cleanup_free) char *place = xasprintf("%s/certificate/%s", at, option);
+            problems_add(problems, place, "is also that of client \"%s\": they must differ",
+                         clients[i - 1]->name);
+        }
+    }
+}
+
+static void check_certificates(struct config *config, struct problems *problems)
+{
+    CLEANUP(cleanup_free)
+    const struct client_config **clients = xcalloc(config->clients.count, sizeof(*clients));
+    size_t sans = 0;
+    size_t fingerprints = 0;
+    bool asked = false;
+
+    for (size_t i = 0; i < config->clients.count; i++) {
+        const struct client_config *client = config_client(config, i);
+        if (client->certificate.san != NULL) {
+            clients[sans++] = client;
+        }
+    }
+    check_same(clients, sans, compare_sans, "san", problems);
+    for (size_t i = 0; i < config->clients.count; i++) {
+        const struct client_config *client = config_client(config, i);
+        if (client->certificate.fingerprint != NULL) {
+            clients[fingerprints++] = client;
+        }
+    }
+    check_same(clients, fingerprints, compare_fingerprints, "fingerprint", problems);
+    for (size_t i = 0; i < config->listen.count; i++) {
+        asked = asked || config_listen(config, i)->tls.client_ca != NULL;
+    }
+    if (!asked && sans + fingerprints > 0) {
+        problems_add(&config->warnings, "/clients",
+                     "there are clients with a certificate, but no listener has a client_ca");
+    }
+}
+
+static bool has_unplaced(const struct listen_config *listen)
+{
+    const char *const files[] = {listen->tls.certificate, listen->tls.key, listen->tls.client_ca,
+                                 listen->tls.crl_file};
+    bool some = false;
+
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        some = some || (files[i] != NULL && file_is_unplaced(files[i]));
+    }
+    return some;
+}
+
+/* What can be said of each file; and once that is well, whether they fit together. */
+static void check_tls(const struct listen_config *listen, const char *at, struct config *config,
+                      struct problems *problems)
+{
+    CLEANUP(cleanup_free) char *certificate = xasprintf("%s/certificate", at);
+    CLEANUP(cleanup_free) char *key = xasprintf("%s/key", at);
+    CLEANUP(cleanup_free) char *ca = xasprintf("%s/client_ca", at);
+    CLEANUP(cleanup_free) char *crl = xasprintf("%s/crl_file", at);
+    size_t before = problems->count;
+    SSL_CTX *context = NULL;
+    const char *option = "";
+    struct error error;
+
+    if (listen->tls.client_ca == NULL &&
+        (listen->tls.client_certificate != NULL || listen->tls.crl_file != NULL)) {
+        problems_add(problems, at, "client_certificate and crl_file need a client_ca");
+    }
+    check_readable(listen->tls.certificate, certificate, problems);
+    check_secret(listen->tls.key, key, problems);
+    check_readable(listen->tls.client_ca, ca, problems);
+    check_readable(listen->tls.crl_file, crl, problems);
+    if (problems->count > before || listen->tls.certificate == NULL || listen->tls.key == NULL ||
+        has_unplaced(listen)) {
+        return;
+    }
+    if (tls_server_context(listen, &context, &option, &error) != OK) {
+        CLEANUP(cleanup_free) char *place = xasprintf("%s/%s", at, option);
+        problems_add(problems, place, "%s", error.text);
+    }
+    SSL_CTX_free(context);
+    if (listen->tls.crl_file != NULL && tls_crl_expired(listen->tls.crl_file)) {
+        problems_add(&config->warnings, crl,
+                     "a list is out of date: no certificate of its CA is accepted");
+    }
+}
+
+static void check_listen(struct config *config, struct problems *problems)
 {
     for (size_t i = 0; i < config->listen.count; i++) {
         const struct listen_config *listen = config_listen(config, i);
         CLEANUP(cleanup_free) char *at = xasprintf("/listen/%zu/tls", i);
-        if (listen->has_tls && listen->tls.client_ca != NULL) {
-            CLEANUP(cleanup_free) char *place = xasprintf("%s/client_ca", at);
-            problems_add(problems, place, "client certificates are not built yet: leave it out");
-        }
         if (listen->has_tls) {
-            CLEANUP(cleanup_free) char *certificate = xasprintf("%s/certificate", at);
-            CLEANUP(cleanup_free) char *key = xasprintf("%s/key", at);
-            check_readable(listen->tls.certificate, certificate, problems);
-            check_secret(listen->tls.key, key, problems);
+            check_tls(listen, at, config, problems);
         }
     }
 }
@@ -338,6 +447,7 @@ static void check_whole(struct config *config, struct problems *problems)
         check_client(config, (struct client_config *)config->clients.items + i, problems);
     }
     check_key_ids(config, problems);
+    check_certificates(config, problems);
     check_signing_key(config->audit.signing_key_file, problems);
     if (config->seccomp && !seccomp_available()) {
         problems_add(problems, "/seccomp", "this tollgate was built without libseccomp");
@@ -397,6 +507,22 @@ enum err config_read(const char *text, size_t len, const char *path, struct conf
     }
     *ret_config = config;
     return OK;
+}
+
+void config_check_change(const struct config *before, const struct config *after,
+                         struct problems *problems)
+{
+    options_check_fixed(config_options, before, after, problems);
+    if (after->limits.max_connections > before->limits.max_connections) {
+        problems_add(problems, "/limits/max_connections",
+                     "is more than the gateway started with (%lld): takes a restart",
+                     (long long)before->limits.max_connections);
+    }
+    if (before->seccomp && before->audit.checkpoint_command.count == 0 &&
+        after->audit.checkpoint_command.count > 0) {
+        problems_add(problems, "/audit/checkpoint_command",
+                     "with seccomp, the first command takes a restart");
+    }
 }
 
 void config_free(struct config *config)

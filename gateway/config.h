@@ -1,4 +1,5 @@
-/* Config: the gateway's one configuration file, read once, immutable and shared by all threads.
+/* Config: the gateway's one configuration file as it was read, immutable. What is in force, and how
+ * long it lives, is in settings.h.
  * Every option has one row in config_table.c: parsing, bounds, defaults, documentation and the
  * JSON Schema come from there. */
 #ifndef GATEWAY_CONFIG_H
@@ -18,7 +19,9 @@ struct listen_config {
     struct {
         char *certificate;
         char *key;
-        char *client_ca;
+        char *client_ca;          /* NULL: client certificates are not asked for */
+        char *client_certificate; /* NULL: required */
+        char *crl_file;
     } tls;
 };
 
@@ -145,8 +148,14 @@ const struct client_config *config_client(const struct config *config, size_t in
 const struct listen_config *config_listen(const struct config *config, size_t index);
 const struct stream_config *config_stream(const struct config *config, size_t index);
 
-/* The index of the team of that name, or -1. */
+/* The index of the team, or account, of that name, or -1. */
 ssize_t config_find_team(const struct config *config, const char *name);
+ssize_t config_find_account(const struct config *config, const char *name);
+
+/* Adds a problem for everything that a running gateway, which was started with `before`, cannot
+ * change to. */
+void config_check_change(const struct config *before, const struct config *after,
+                         struct problems *problems);
 
 /* What policy needs to decide for a team; borrows from the config. */
 struct policy config_policy(const struct config *config, size_t team);

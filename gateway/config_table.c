@@ -48,6 +48,14 @@ static const char *check_hash(const char *text)
                : "sha256: and 64 hex digits, as printed by 'tollgate key new'";
 }
 
+static const char *check_fingerprint(const char *text)
+{
+    return strlen(text) == 64 && strspn(text, "0123456789abcdefABCDEF") == 64
+               ? NULL
+               : "64 hex digits, as 'openssl x509 -fingerprint -sha256' prints them, without "
+                 "colons";
+}
+
 static const char *check_time(const char *text)
 {
     int64_t ms;
@@ -111,13 +119,21 @@ static const char *const days[] = {"mon", "tue", "wed", "thu", "fri", "sat", "su
 static const char *const zones[] = {"UTC", NULL};
 static const char *const roles[] = {"auditor", "operator", NULL};
 
+static const char *const certificate_modes[] = {"required", "optional", NULL};
+
 static const struct option_row tls_options[] = {
     {NAMED(FILE, listen_config, "certificate", tls.certificate, .required = true, .min = 1,
            .max = MAX_TEXT, .doc = "certificate chain, PEM")},
     {NAMED(FILE, listen_config, "key", tls.key, .required = true, .min = 1, .max = MAX_TEXT,
            .doc = "private key, PEM, readable by the gateway's user only")},
     {NAMED(FILE, listen_config, "client_ca", tls.client_ca, .min = 1, .max = MAX_TEXT,
-           .doc = "CA of client certificates, PEM")},
+           .doc = "CAs that sign client certificates, PEM: clients may show one instead of a key")},
+    {NAMED(STRING, listen_config, "client_certificate", tls.client_certificate, .min = 1,
+           .max = MAX_TEXT, .choices = certificate_modes,
+           .doc = "with client_ca: required (default): no connection without a certificate; "
+                  "optional: or a key")},
+    {NAMED(FILE, listen_config, "crl_file", tls.crl_file, .min = 1, .max = MAX_TEXT,
+           .doc = "with client_ca: revoked certificates, PEM; a list of every CA in use")},
     END,
 };
 
@@ -127,7 +143,7 @@ static const struct option_row tls_options[] = {
     .name = text, .type = OPTION_OBJECT, .offset = 0, .members = (table), __VA_ARGS__
 
 static const struct option_row listen_options[] = {
-    {ROW(STRING, listen_config, address, .required = true, .min = 1, .max = 262,
+    {ROW(STRING, listen_config, address, .required = true, .min = 1, .max = 262, .fixed = true,
          .check = check_address, .doc = "IP address and port to listen on; port 0 picks one")},
     {INNER(listen_config, "tls", tls_options,
            .present = offsetof(struct listen_config, has_tls) + 1, .doc = "serve HTTPS")},
@@ -176,7 +192,8 @@ static const struct option_row audit_options[] = {
     {NAMED(INTEGER, config, "retain_days", audit.retain_days, .min = 0, .max = 36500,
            .doc = "records older than this are dropped behind a checkpoint; 0 keeps all")},
     {NAMED(LIST, config, "streams", audit.streams, .max = 16, .members = stream_options,
-           .size = sizeof(struct stream_config), .doc = "where each record is sent, too")},
+           .size = sizeof(struct stream_config), .fixed = true,
+           .doc = "where each record is sent, too")},
     END,
 };
 
@@ -293,6 +310,7 @@ static const struct option_row key_options[] = {
     {ROW(STRING, key_config, id, .required = true, .min = 1, .max = 64, .check = check_name,
          .doc = "names the key in the audit log")},
     {ROW(STRING, key_config, hash, .required = true, .min = 71, .max = 71, .check = check_hash,
+         .unquoted = true,
          .doc = "sha256: and the SHA-256 of the whole key, as 'tollgate key new' prints")},
     {ROW(STRING, key_config, not_after, .min = 1, .max = 40, .check = check_time,
          .doc = "the key is refused from then on")},
@@ -301,9 +319,11 @@ static const struct option_row key_options[] = {
 
 static const struct option_row certificate_options[] = {
     {NAMED(STRING, client_config, "san", certificate.san, .min = 1, .max = MAX_TEXT,
-           .doc = "subject alternative name of the client's certificate")},
+           .doc = "a subject alternative name of the client's certificate: a URI, an email address "
+                  "or a DNS name, byte for byte")},
     {NAMED(STRING, client_config, "fingerprint", certificate.fingerprint, .min = 1, .max = MAX_TEXT,
-           .doc = "SHA-256 fingerprint of the client's certificate")},
+           .check = check_fingerprint,
+           .doc = "SHA-256 of the client's certificate (DER), 64 hex digits")},
     END,
 };
 
@@ -331,7 +351,7 @@ static const struct option_row protection_options[] = {
 const struct option_row config_options[] = {
     {NAMED(STRING, config, "$schema", schema, .max = MAX_TEXT, .doc = "for editors; ignored")},
     {ROW(STRING, config, node, .required = true, .min = 1, .max = 64, .check = check_name,
-         .doc = "name of this gateway in its audit log; keep it for ever")},
+         .fixed = true, .doc = "name of this gateway in its audit log; keep it for ever")},
     {ROW(LIST, config, listen, .required = true, .min = 1, .max = 64, .members = listen_options,
          .size = sizeof(struct listen_config), .doc = "where clients connect")},
     {.name = "admin",
@@ -339,14 +359,17 @@ const struct option_row config_options[] = {
      .offset = offsetof(struct config, admin),
      .members = admin_options,
      .present = offsetof(struct config, has_admin) + 1,
+     .fixed = true,
      .doc = "where operations connect: /livez, /readyz, /metrics"},
-    {ROW(INTEGER, config, workers, .min = 0, .max = 256, .doc = "threads; 0 = one for each core")},
+    {ROW(INTEGER, config, workers, .min = 0, .max = 256, .fixed = true,
+         .doc = "threads; 0 = one for each core")},
     {ROW(STRING, config, store, .min = 1, .max = MAX_TEXT, .fallback_text = "sqlite:tollgate.db",
-         .check = check_store, .doc = "where actions, budget and audit log are kept")},
+         .check = check_store, .fixed = true,
+         .doc = "where actions, budget and audit log are kept")},
     {INNER(config, "audit", audit_options, .doc = "the audit log")},
     {ROW(BOOL, config, accept_query_token,
          .doc = "accept the key as ?access_token=, as scripts written for the upstream send it")},
-    {ROW(BOOL, config, seccomp,
+    {ROW(BOOL, config, seccomp, .fixed = true,
          .doc = "be killed at the first system call that a gateway has no use for")},
     {INNER(config, "limits", limits_options, .doc = "bounds on what a client may do")},
     {ROW(MAP, config, accounts, .required = true, .min = 1, .max = 1000, .members = account_options,

@@ -8,9 +8,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define MAX_MAIL         65536 /* submissions and questions not yet looked at */
-#define MAX_ANSWER_BYTES (16 * 1024 * 1024)
-#define TICK_MS          1000
+#define MAX_MAIL 65536 /* submissions and questions not yet looked at */
+#define TICK_MS  1000
 
 #define BREAKER_FAILURES 5    /* in a row open the breaker */
 #define PROBE_MS         5000 /* while it is open */
@@ -36,8 +35,8 @@ void account_publish(struct account *account)
     const struct budget *budget = scheduler_budget(account->scheduler);
     int64_t now = clock_boot_ms();
 
-    account->free_slots = (long long)budget_free_slots(budget, now);
-    account->next_free_ms = budget_next_free_ms(budget, now);
+    gauge_set(account->gauge, (int64_t)budget_free_slots(budget, now),
+              budget_next_free_ms(budget, now));
 }
 
 void account_pump(struct account *account)
@@ -46,8 +45,9 @@ void account_pump(struct account *account)
     struct batch *batch;
     int64_t wake;
 
-    if (account->dispatcher->draining || account->open || !upstream_ready(account->upstream)) {
-        return; /* on_token and the breaker come back here */
+    if (account->dispatcher->draining || account->dispatcher->change != NULL || account->open ||
+        !upstream_ready(account->connector->upstream)) {
+        return; /* on_token, the breaker and dispatcher_resume() come back here */
     }
     if (!store_healthy(account->dispatcher->store)) {
         account_pump_later(account, RETRY_MS);
@@ -64,13 +64,6 @@ void account_pump(struct account *account)
     if (wake >= 0) {
         account_pump_later(account, wake > now ? wake - now : 1);
     }
-}
-
-static void on_timer(evutil_socket_t fd, short what, void *arg)
-{
-    (void)fd;
-    (void)what;
-    account_pump(arg);
 }
 
 /* ---- The breaker ---- */
@@ -106,7 +99,7 @@ static void probe(struct account *account, int64_t now)
         return;
     }
     account->probe_ms = now + PROBE_MS;
-    if (!upstream_probe(account->upstream)) {
+    if (!upstream_probe(account->connector->upstream)) {
         account->failures = BREAKER_FAILURES - 1;
         account->open = false;
         account_pump(account);
@@ -136,8 +129,8 @@ static void watch_tokens(struct dispatcher *dispatcher)
     bool some = false;
 
     for (size_t i = 0; i < dispatcher->account_count; i++) {
-        struct account *account = &dispatcher->accounts[i];
-        bool ready = account->upstream != NULL && upstream_ready(account->upstream);
+        struct account *account = dispatcher->accounts[i];
+        bool ready = account->connector != NULL && upstream_ready(account->connector->upstream);
         some = some || ready;
         if (!ready && account->token_failed) {
             entries_fail_waiting(account, &no_token);
@@ -148,10 +141,9 @@ static void watch_tokens(struct dispatcher *dispatcher)
     dispatcher->has_token = some;
 }
 
-static void on_token(enum token_event event, int64_t expires_wall_ms, const char *detail, void *arg)
+void account_on_token(struct account *account, enum token_event event, int64_t expires_wall_ms,
+                      const char *detail)
 {
-    struct account *account = arg;
-
     if (event == TOKEN_FAILED) {
         record_token(account, "token.failed", detail);
         log_error("no token", "s:s, s:s", "account", account->config->name, "detail",
@@ -186,7 +178,7 @@ static void update_gauges(struct account *account, int64_t now)
                 all > free_slots + in_flight ? (double)(all - free_slots - in_flight) : 0);
     for (size_t i = 0; i < dispatcher->config->teams.count; i++) {
         const struct team_config *team = config_team(dispatcher->config, i);
-        if (&dispatcher->accounts[team->account_index] == account) {
+        if (dispatcher->accounts[team->account_index] == account) {
             metrics_set(
                 METRIC_QUEUE_DEPTH, team->name, NULL,
                 (double)scheduler_team_depth(account->scheduler, dispatcher->team_slots[i]));
@@ -218,7 +210,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     for (size_t i = 0; i < dispatcher->account_count; i++) {
-        struct account *account = &dispatcher->accounts[i];
+        struct account *account = dispatcher->accounts[i];
         update_gauges(account, now);
         account_publish(account);
         if (!dispatcher->draining) {
@@ -228,94 +220,55 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     }
     watch_store(dispatcher);
     watch_tokens(dispatcher);
+    accounts_forget_retired(dispatcher);
 }
 
 /* ---- Life ---- */
 
-static enum err open_account(struct account *account, struct error *error)
+static enum err open_accounts(struct dispatcher *dispatcher, struct error *error)
 {
-    const struct account_config *config = account->config;
-    struct upstream_options options = {
-        .base_url = config->base_url,
-        .client_id = config->credentials.client_id,
-        .client_secret_file = config->credentials.client_secret_file,
-        .token_url = config->credentials.token_url,
-        .access_token_file = config->credentials.access_token_file,
-        .ca_file = config->ca_file,
-        .connect_timeout_ms = config->connect_timeout_s * 1000,
-        .timeout_ms = config->timeout_s * 1000,
-        .max_answer_bytes = MAX_ANSWER_BYTES,
-    };
-    struct upstream_callbacks callbacks = {.on_token = on_token, .arg = account};
-    enum err err =
-        upstream_new(account->dispatcher->base, &options, &callbacks, &account->upstream, error);
+    enum err err = OK;
 
-    if (err != OK) {
-        (void)error_prefix(error, "account %s", config->name);
+    for (size_t i = 0; err == OK && i < dispatcher->account_count; i++) {
+        struct account *account = dispatcher->accounts[i];
+        struct connector *connector = NULL;
+        err = connector_open(dispatcher, account->config, &connector, error);
+        if (err == OK) {
+            connector_use(account, connector);
+        } else {
+            (void)error_prefix(error, "account %s", account->config->name);
+        }
     }
-    metrics_set(METRIC_LEADER, config->name, NULL, 1);
     return err;
 }
 
-/* Makes an account's scheduler, and numbers its teams in it. */
-static void init_account(struct dispatcher *dispatcher, size_t index)
-{
-    struct account *account = &dispatcher->accounts[index];
-    const struct account_config *config = config_account(dispatcher->config, index);
-    CLEANUP(cleanup_free)
-    struct scheduler_team *teams = xcalloc(dispatcher->config->teams.count, sizeof(*teams));
-    struct scheduler_options options = {
-        .budget = {.requests = (size_t)config->budget.requests,
-                   /* Clocks are cut to milliseconds: one more makes up for it. */
-                   .window_ms = config->budget.window_s * 1000 + 1,
-                   .timeout_ms = config->timeout_s * 1000 + SEND_WITHIN_MS},
-        .max_devices = (size_t)config->max_devices_per_call,
-        .linger_ms = config->batch_linger_ms,
-        .teams = teams,
-    };
-
-    for (size_t i = 0; i < dispatcher->config->teams.count; i++) {
-        const struct team_config *team = config_team(dispatcher->config, i);
-        if (team->account_index == index) {
-            dispatcher->team_slots[i] = options.team_count;
-            teams[options.team_count++] =
-                (struct scheduler_team){.weight = team->weight,
-                                        .reserved = team->reserved,
-                                        .max = team->max,
-                                        .queue_limit = (size_t)team->queue_limit};
-        }
-    }
-    account->dispatcher = dispatcher;
-    account->config = config;
-    account->scheduler = scheduler_new(&options);
-    account->timer = evtimer_new(dispatcher->base, on_timer, account);
-    TAILQ_INIT(&account->entries);
-    account_publish(account);
-}
-
-enum err dispatcher_new(const struct config *config, struct store *store,
+enum err dispatcher_new(const struct settings *settings, struct store *store,
                         struct dispatcher **ret_dispatcher, struct error *error)
 {
     struct dispatcher *dispatcher = xcalloc(1, sizeof(*dispatcher));
+    const struct config *config = settings->config;
     const struct timeval tick = {.tv_sec = TICK_MS / 1000};
     enum err err;
 
+    dispatcher->settings = settings_ref(settings);
     dispatcher->config = config;
     dispatcher->store = store;
     dispatcher->base = event_base_new();
     dispatcher->mailbox = mailbox_new(dispatcher->base, MAX_MAIL, NULL, dispatcher);
     dispatcher->entries = entries_new();
+    dispatcher->past = json_object();
     dispatcher->team_slots = xcalloc(config->teams.count, sizeof(*dispatcher->team_slots));
-    dispatcher->accounts = xcalloc(config->accounts.count, sizeof(*dispatcher->accounts));
+    dispatcher->accounts = xcalloc(config->accounts.count, sizeof(struct account *));
     dispatcher->account_count = config->accounts.count;
     for (size_t i = 0; i < dispatcher->account_count; i++) {
-        init_account(dispatcher, i);
+        dispatcher->accounts[i] = account_new(dispatcher);
+        account_configure(dispatcher->accounts[i], settings, i, dispatcher->team_slots);
     }
     dispatcher->tick = event_new(dispatcher->base, -1, EV_PERSIST, on_tick, dispatcher);
     (void)event_add(dispatcher->tick, &tick);
     err = dispatcher_restore(dispatcher, error);
-    for (size_t i = 0; err == OK && i < dispatcher->account_count; i++) {
-        err = open_account(&dispatcher->accounts[i], error);
+    if (err == OK) {
+        err = open_accounts(dispatcher, error);
     }
     if (err != OK) {
         dispatcher_free(dispatcher);
@@ -331,8 +284,8 @@ static void *run(void *arg)
 
     (void)pthread_setname_np(pthread_self(), "dispatcher");
     for (size_t i = 0; i < dispatcher->account_count; i++) {
-        entries_expire(&dispatcher->accounts[i], clock_wall_ms());
-        account_pump(&dispatcher->accounts[i]);
+        entries_expire(dispatcher->accounts[i], clock_wall_ms());
+        account_pump(dispatcher->accounts[i]);
     }
     (void)event_base_dispatch(dispatcher->base);
     return NULL;
@@ -344,16 +297,6 @@ void dispatcher_start(struct dispatcher *dispatcher)
 
     assert(failed == 0);
     dispatcher->started = true;
-}
-
-void dispatcher_slots(const struct dispatcher *dispatcher, size_t account, int64_t *ret_free,
-                      int64_t *ret_next_s)
-{
-    const struct account *of = &dispatcher->accounts[account];
-    int64_t left_ms = of->next_free_ms - clock_boot_ms();
-
-    *ret_free = of->free_slots;
-    *ret_next_s = *ret_free > 0 || left_ms <= 0 ? 0 : (left_ms + 999) / 1000;
 }
 
 void dispatcher_drain(struct dispatcher *dispatcher)
@@ -400,38 +343,31 @@ bool dispatcher_flush(struct dispatcher *dispatcher)
     return mailbox_flush(dispatcher->mailbox);
 }
 
-static void free_account(struct account *account)
-{
-    struct entry *entry;
-
-    upstream_free(account->upstream);
-    call_free_all(account);
-    grants_free(account);
-    while ((entry = TAILQ_FIRST(&account->entries)) != NULL) {
-        if (entry->job.claims != NULL) {
-            scheduler_end(account->scheduler, &entry->job, clock_boot_ms());
-        }
-        entries_remove(account->dispatcher->entries, entry);
-        entry_free(entry);
-    }
-    scheduler_free(account->scheduler);
-    event_free(account->timer);
-}
-
 void dispatcher_free(struct dispatcher *dispatcher)
 {
+    struct account *account;
+
     if (dispatcher == NULL) {
         return;
     }
     dispatcher_stop(dispatcher);
     mailbox_free(dispatcher->mailbox);
     for (size_t i = 0; i < dispatcher->account_count; i++) {
-        free_account(&dispatcher->accounts[i]);
+        account_free(dispatcher->accounts[i]);
+    }
+    while ((account = dispatcher->retired) != NULL) {
+        dispatcher->retired = account->next_retired;
+        account_free(account);
     }
     entries_free(dispatcher->entries);
     event_free(dispatcher->tick);
+    if (dispatcher->change_retry != NULL) {
+        event_free(dispatcher->change_retry);
+    }
     event_base_free(dispatcher->base);
     free(dispatcher->accounts);
     free(dispatcher->team_slots);
+    json_decref(dispatcher->past);
+    settings_unref(dispatcher->settings);
     free(dispatcher);
 }

@@ -10,9 +10,11 @@
 #include "common/error.h"
 #include "common/mailbox.h"
 #include "common/memory.h"
+#include "common/problems.h"
 #include "gateway/audit.h"
 #include "gateway/config.h"
 #include "gateway/problem.h"
+#include "gateway/settings.h"
 #include "policy/action.h"
 #include "policy/action_state.h"
 
@@ -29,8 +31,9 @@ struct submission {
     struct mail mail;
     struct subject subject;
     struct action *action;
-    size_t team;
-    char *reason; /* or NULL */
+    const struct settings *settings; /* that decided */
+    size_t team;                     /* in their configuration */
+    char *reason;                    /* or NULL */
     char *rule;
     json_t *report; /* what shadow rules would have refused, or NULL */
     int64_t priority;
@@ -48,7 +51,8 @@ enum reply_kind {
     REPLY_TOO_LONG,    /* nothing was queued; eta_ms: how long it would have taken */
     REPLY_DUPLICATE,   /* nothing was queued: the idempotency key is taken */
     REPLY_NO_UPSTREAM, /* nothing was queued: the upstream cannot be reached; detail */
-    REPLY_UNAVAILABLE, /* nothing was queued: the store cannot write, or the gateway is draining */
+    REPLY_UNAVAILABLE, /* nothing was queued: the store cannot write, the gateway is draining, or a
+                          reload took the team away */
     REPLY_ACCEPTED,    /* durable; action_id, position, eta_ms. A waiting caller gets one more: */
     REPLY_FINISHED,    /* durable: state, results, and the problem unless completed */
 };
@@ -73,7 +77,8 @@ enum question_kind {
     QUESTION_SHOW,      /* id: position and eta_ms of a queued action; ERR_NOT_FOUND */
     QUESTION_CANCEL,    /* id, subject: OK, it is cancelled; ERR_EXISTS: it was sent already;
                            ERR_NOT_FOUND: it ended before; ERR_IO: not written */
-    QUESTION_PREFLIGHT, /* team, action: eta_ms, would_share; ERR_FULL */
+    QUESTION_PREFLIGHT, /* team, action: eta_ms, would_share; ERR_FULL; ERR_NOT_FOUND: a reload took
+                           the team away, as it may the next one's account */
     QUESTION_BUDGET,    /* account: json */
 };
 
@@ -83,6 +88,7 @@ struct question {
     enum question_kind kind;
     char id[ACTION_ID_SIZE];
     struct subject subject;
+    const struct settings *settings; /* that of the next two */
     size_t team;
     size_t account;
     struct action *action;
@@ -98,8 +104,8 @@ struct question {
 };
 
 /* Reads back what an earlier process left, ends what it left in the air as unknown, and starts
- * getting tokens. Blocks. config and store are borrowed and must live longer. */
-enum err dispatcher_new(const struct config *config, struct store *store,
+ * getting tokens. Blocks. store is borrowed and must live longer. */
+enum err dispatcher_new(const struct settings *settings, struct store *store,
                         struct dispatcher **ret_dispatcher, struct error *error) MUST_CHECK;
 
 /* Starts the thread. */
@@ -111,10 +117,25 @@ enum err dispatcher_submit(struct dispatcher *dispatcher, struct submission *sub
 /* Gives a question away; it comes back answered. ERR_FULL as above. Any thread. */
 enum err dispatcher_ask(struct dispatcher *dispatcher, struct question *question) MUST_CHECK;
 
-/* How many slots of an account are free, and in how many seconds the next comes free (0 while one
- * is): as of the last change. Any thread. */
-void dispatcher_slots(const struct dispatcher *dispatcher, size_t account, int64_t *ret_free,
-                      int64_t *ret_next_s);
+/* Another configuration on its way to the dispatcher. The sender keeps it, and may not touch it
+ * until on_done is delivered to reply_to. */
+struct reconfiguration {
+    struct mail mail;
+    const struct settings *settings;
+    char *record; /* for dispatcher_resume(): the audit record of it, which is given away */
+    struct mailbox *reply_to;
+    void (*on_done)(struct mail *mail, void *receiver);
+    enum err result;
+    struct problems problems; /* the sender ends them */
+};
+
+/* Takes other settings. ERR_INVALID: nothing changed, and the problems say why. OK: they are in
+ * force here, but no call is sent until dispatcher_resume(), so that the log says first by which
+ * budget. Any thread, one at a time. */
+void dispatcher_configure(struct dispatcher *dispatcher, struct reconfiguration *change);
+
+/* Stores the record, again and again until it can, and then sends calls again: OK. */
+void dispatcher_resume(struct dispatcher *dispatcher, struct reconfiguration *change);
 
 /* No more submissions are accepted and no more calls sent; calls under way go on. Any thread. */
 void dispatcher_drain(struct dispatcher *dispatcher);

@@ -30,13 +30,13 @@ struct entry {
     char id[ACTION_ID_SIZE];
     struct subject subject;
     struct action *action;
-    size_t team; /* in the configuration */
     char *reason;
     char *rule;
     json_t *report;
     int64_t submitted_ms;   /* wall clock */
     int64_t deadline_ms;    /* wall clock: not sent by then, it expires */
     int64_t accepted_ms;    /* boot clock */
+    int64_t expected_ms;    /* the answer, as was said at admission; boot clock */
     int64_t retry_until_ms; /* boot clock: not tried again after that */
     struct mailbox *reply_to;
     void (*on_reply)(struct mail *mail, void *receiver);

@@ -119,6 +119,10 @@ static void queue_again(struct entry *entry)
     entry->job = job;
     entry->withdrawn = NULL;
     scheduler_restore_job(entry->account->scheduler, &entry->job, clock_boot_ms());
+    if (entry_is_orphan(entry)) {
+        entry_end_orphan(entry);
+        return;
+    }
     account_pump_later(entry->account, RETRY_MS);
 }
 
@@ -199,8 +203,7 @@ bool entry_untouched(const struct entry *entry)
            scheduler_untouched(&entry->job);
 }
 
-/* Not for one that is ending already. */
-static bool can_withdraw(const struct entry *entry)
+bool entry_can_withdraw(const struct entry *entry)
 {
     return entry->withdrawn == NULL && (entry->job.left > 0 || entry->open_parts > 0);
 }
@@ -226,7 +229,7 @@ void entries_fail_waiting(struct account *account, const struct withdrawal *how)
 
     for (struct entry *entry = TAILQ_FIRST(&account->entries); entry != NULL; entry = next) {
         next = TAILQ_NEXT(entry, link);
-        if (entry->impatient && entry->job.left > 0 && can_withdraw(entry)) {
+        if (entry->impatient && entry->job.left > 0 && entry_can_withdraw(entry)) {
             entry_withdraw(entry, how, NULL, NULL);
         }
     }
@@ -239,7 +242,7 @@ void entries_expire(struct account *account, int64_t wall_ms)
     for (struct entry *entry = TAILQ_FIRST(&account->entries);
          entry != NULL && entry->deadline_ms <= wall_ms; entry = next) {
         next = TAILQ_NEXT(entry, link);
-        if (can_withdraw(entry)) {
+        if (entry_can_withdraw(entry)) {
             entry_withdraw(entry, &expired, NULL, NULL);
         }
     }

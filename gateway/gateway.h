@@ -1,11 +1,10 @@
 /* Gateway: what all threads of the process share. Set up before the threads start, and constant
- * from then on, but for the atomics. */
+ * from then on, but for the atomics. The configuration is not here: each thread has its settings,
+ * which change with a reload (settings.h). */
 #ifndef GATEWAY_GATEWAY_H
 #define GATEWAY_GATEWAY_H
 
-#include "gateway/config.h"
 #include "gateway/dispatcher.h"
-#include "gateway/keys.h"
 #include "gateway/pulse.h"
 #include "gateway/refusals.h"
 #include "store/store.h"
@@ -17,8 +16,6 @@ struct connections;
 struct overload;
 
 struct gateway {
-    const struct config *config;
-    const struct key_table *keys;
     struct store *store;
     struct dispatcher *dispatcher;
     struct refusals *refusals;

@@ -28,6 +28,13 @@ void grants_remember(struct account *account, const char *call_id, int64_t count
     }
 }
 
+void grants_shift(struct account *account, int64_t by_ms)
+{
+    for (struct spent_grant *grant = account->spent; grant != NULL; grant = grant->next) {
+        grant->free_ms += by_ms;
+    }
+}
+
 void grants_drop_spent(struct account *account, struct store_write *write, int64_t now_ms)
 {
     for (int i = 0; i < DROPS_IN_A_WRITE; i++) {

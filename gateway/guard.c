@@ -119,6 +119,12 @@ struct guard *guard_new(struct event_base *base, const struct guard_options *opt
     return guard;
 }
 
+void guard_configure(struct guard *guard, const struct guard_options *options)
+{
+    assert(options->max_connections > 0 && options->connections == guard->options.connections);
+    guard->options = *options;
+}
+
 void guard_free(struct guard *guard)
 {
     if (guard && --guard->references == 0) {
@@ -190,22 +196,14 @@ static bool is_gone(const struct connection *connection)
 static int64_t timeout_ms(const struct connection *connection)
 {
     const struct guard_options *options = &connection->guard->options;
+    enum phase phase = connection->phase;
 
-    switch (connection->phase) {
-    case PHASE_IDLE:
-        return options->idle_timeout_ms;
-    case PHASE_BODY:
-        return options->body_timeout_ms;
-    case PHASE_PENDING:
-        return options->write_timeout_ms;
-    case PHASE_PAUSED:
-        return connection->pause_ms;
-    case PHASE_REFUSED:
-    case PHASE_LINGERING:
-        return LINGER_MS;
-    default:
-        return options->header_timeout_ms;
-    }
+    return phase == PHASE_IDLE                                  ? options->idle_timeout_ms
+           : phase == PHASE_BODY                                ? options->body_timeout_ms
+           : phase == PHASE_PENDING                             ? options->write_timeout_ms
+           : phase == PHASE_PAUSED                              ? connection->pause_ms
+           : phase == PHASE_REFUSED || phase == PHASE_LINGERING ? LINGER_MS
+                                                                : options->header_timeout_ms;
 }
 
 static void set_alarm(struct connection *connection, int64_t in_ms)

@@ -56,6 +56,10 @@ struct guard_options {
 /* Makes a guard for evhttps on this base; options is copied. Never NULL. */
 struct guard *guard_new(struct event_base *base, const struct guard_options *options);
 
+/* Goes by other options from now on; a connection keeps the limits that it began with. on_refused,
+ * connections and all else that is not a number stay. */
+void guard_configure(struct guard *guard, const struct guard_options *options);
+
 /* Lets go of the guard; it ends with its last connection, so callbacks may still come until evhttp
  * is freed and the loop has turned or its base is freed. NULL is fine. */
 void guard_free(struct guard *guard);

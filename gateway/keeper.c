@@ -21,42 +21,20 @@ static char *origin_of(const char *node)
     return xasprintf("tollgate/%s", node);
 }
 
-enum err keeper_new(const struct config *config, struct keeper **ret_keeper, struct error *error)
+struct keeper *keeper_new(const struct settings *settings)
 {
     struct keeper *keeper = xcalloc(1, sizeof(*keeper));
 
-    keeper->config = config;
+    keeper->settings = settings_ref(settings);
+    keeper->config = settings->config;
     keeper->signed_size = -1;
-    if (config->audit.signing_key_file != NULL) {
-        enum err err = signing_key_load(config->audit.signing_key_file, &keeper->key, error);
-        if (err != OK) {
-            free(keeper);
-            return err;
-        }
-    }
     keeper->base = event_base_new();
     keeper->mailbox = mailbox_new(keeper->base, MAX_MAIL, NULL, keeper);
     keeper->checkpoint_timer = event_new(keeper->base, -1, EV_PERSIST, on_checkpoint_timer, keeper);
     assert(keeper->checkpoint_timer != NULL);
     keeper_command_init(keeper);
     keeper_prune_init(keeper);
-    *ret_keeper = keeper;
-    return OK;
-}
-
-char *keeper_verifier(const struct keeper *keeper)
-{
-    CLEANUP(cleanup_free) char *origin = origin_of(keeper->config->node);
-    uint8_t public_key[PUBLIC_KEY_BYTES];
-    struct note_verifier verifier;
-
-    if (keeper->key == NULL) {
-        return NULL;
-    }
-    signing_key_public(keeper->key, public_key);
-    return note_verifier_init(&verifier, origin, public_key, NULL) == OK
-               ? note_vkey_format(&verifier)
-               : NULL;
+    return keeper;
 }
 
 /* ---- Checkpoints ---- */
@@ -72,7 +50,8 @@ static char *on_sign(const char *node, int64_t size, const uint8_t *root, void *
     (void)snprintf(checkpoint.origin, sizeof(checkpoint.origin), "%s", origin);
     memcpy(checkpoint.root, root, sizeof(checkpoint.root));
     free(keeper->new_note);
-    err = note_sign_checkpoint(&checkpoint, keeper->key, &keeper->new_note, NULL, NULL);
+    err = note_sign_checkpoint(&checkpoint, keeper->settings->audit_key, &keeper->new_note, NULL,
+                               NULL);
     assert(err == OK); /* the configuration allows no node that is no key's name */
     keeper->new_size = size;
     return xstrdup(keeper->new_note);
@@ -86,6 +65,7 @@ void keeper_end(struct keeper *keeper)
 }
 
 static void sign(struct keeper *keeper);
+static void take_wanted(struct keeper *keeper);
 
 static void on_signed(enum err result, void *arg)
 {
@@ -97,6 +77,7 @@ static void on_signed(enum err result, void *arg)
             log_error("a checkpoint of the audit log could not be stored", "");
         }
         keeper->failed = true;
+        take_wanted(keeper);
         keeper_end(keeper);
         return;
     }
@@ -117,6 +98,7 @@ static void on_signed(enum err result, void *arg)
     if (keeper->stopping && !keeper->last) {
         sign(keeper); /* what was recorded since */
     }
+    take_wanted(keeper);
     keeper_end(keeper);
 }
 
@@ -124,7 +106,7 @@ static void sign(struct keeper *keeper)
 {
     struct store_write *write;
 
-    if (keeper->key == NULL || keeper->signing) {
+    if (keeper->settings->audit_key == NULL || keeper->signing) {
         return;
     }
     write = store_write_new();
@@ -158,6 +140,79 @@ static void on_checkpoint_timer(evutil_socket_t fd, short what, void *arg)
     }
 }
 
+/* ---- Other settings ---- */
+
+static void warn_unsigned(const struct keeper *keeper)
+{
+    if (keeper->settings->audit_key == NULL) {
+        log_warning("the audit log is not signed: set audit.signing_key_file", "");
+    }
+}
+
+static bool same_key(const struct signing_key *a, const struct signing_key *b)
+{
+    uint8_t one[PUBLIC_KEY_BYTES];
+    uint8_t other[PUBLIC_KEY_BYTES];
+
+    if (a == NULL || b == NULL) {
+        return a == b;
+    }
+    signing_key_public(a, one);
+    signing_key_public(b, other);
+    return memcmp(one, other, sizeof(one)) == 0;
+}
+
+/* The key must not change while the writer's thread signs with it. */
+static void take_wanted(struct keeper *keeper)
+{
+    const struct settings *before = keeper->settings;
+    struct timeval interval;
+    bool same;
+
+    if (keeper->wanted == NULL || keeper->signing || keeper->stopping) {
+        return;
+    }
+    keeper->settings = TAKE(keeper->wanted);
+    keeper->config = keeper->settings->config;
+    same = same_key(before->audit_key, keeper->settings->audit_key);
+    settings_unref(before);
+    if (keeper->config->audit.checkpoint_file == NULL) {
+        free(TAKE(keeper->unwritten));
+    }
+    interval = (struct timeval){.tv_sec = keeper->config->audit.checkpoint_interval_s};
+    (void)event_add(keeper->checkpoint_timer, &interval);
+    keeper_prune_look(keeper);
+    if (!same) {
+        warn_unsigned(keeper);
+        sign(keeper);
+    }
+}
+
+struct change {
+    struct mail mail;
+    const struct settings *settings;
+};
+
+static void on_change(struct mail *mail, void *receiver)
+{
+    struct change *change = (struct change *)mail;
+    struct keeper *keeper = receiver;
+
+    settings_unref(keeper->wanted);
+    keeper->wanted = change->settings;
+    free(change);
+    take_wanted(keeper);
+}
+
+void keeper_configure(struct keeper *keeper, const struct settings *settings)
+{
+    struct change *change = xcalloc(1, sizeof(*change));
+
+    change->mail.deliver = on_change;
+    change->settings = settings_ref(settings);
+    mailbox_answer(keeper->mailbox, &change->mail);
+}
+
 /* ---- The thread ---- */
 
 static void *run(void *arg)
@@ -176,9 +231,7 @@ enum err keeper_start(struct keeper *keeper, struct store *store, struct error *
     int failed;
 
     keeper->store = store;
-    if (keeper->key == NULL) {
-        log_warning("the audit log is not signed: set audit.signing_key_file", "");
-    }
+    warn_unsigned(keeper);
     (void)event_add(keeper->checkpoint_timer, &interval);
     failed = pthread_create(&keeper->thread, NULL, run, keeper);
     if (failed != 0) {
@@ -222,7 +275,8 @@ void keeper_free(struct keeper *keeper)
     keeper_prune_done(keeper);
     event_free(keeper->checkpoint_timer);
     event_base_free(keeper->base);
-    signing_key_free(keeper->key);
+    settings_unref(keeper->wanted);
+    settings_unref(keeper->settings);
     free(keeper->note);
     free(keeper->new_note);
     free(keeper->unwritten);

@@ -7,22 +7,21 @@
 
 #include "common/error.h"
 #include "common/memory.h"
-#include "gateway/config.h"
+#include "gateway/settings.h"
 
 struct keeper;
 struct store;
 
-/* Reads the signing key; *ret_keeper is made also without one, and then signs nothing. config is
- * borrowed. The errors of signing_key_load(). */
-enum err keeper_new(const struct config *config, struct keeper **ret_keeper,
-                    struct error *error) MUST_CHECK;
-
-/* The public key as a vkey (see common/note.h), or NULL without a key. The caller frees. */
-char *keeper_verifier(const struct keeper *keeper);
+/* Without a signing key it signs nothing. */
+struct keeper *keeper_new(const struct settings *settings);
 
 /* Starts the thread, and with it the first checkpoint; the store, which is borrowed, must have been
  * given a record. */
 enum err keeper_start(struct keeper *keeper, struct store *store, struct error *error) MUST_CHECK;
+
+/* Goes by other settings from now on; another key signs a checkpoint at once. The store must have
+ * been given the record of the change. Any thread; after keeper_start(). */
+void keeper_configure(struct keeper *keeper, const struct settings *settings);
 
 /* Signs a last checkpoint over everything that was given to the store, and ends the thread. Before
  * store_stop(), and waits some seconds at most. Takes NULL. */

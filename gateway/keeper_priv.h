@@ -16,9 +16,10 @@
 #include <sys/types.h>
 
 struct keeper {
-    const struct config *config;
+    const struct settings *settings;
+    const struct config *config;   /* theirs */
+    const struct settings *wanted; /* once no checkpoint is being stored; or NULL */
     struct store *store;
-    struct signing_key *key; /* NULL: none */
     struct event_base *base;
     struct mailbox *mailbox;
     pthread_t thread;
@@ -63,6 +64,7 @@ void keeper_command_done(struct keeper *keeper);
 
 /* keeper_prune.c */
 void keeper_prune_init(struct keeper *keeper);
+void keeper_prune_look(struct keeper *keeper); /* soon, if records are to be dropped at all */
 void keeper_prune_done(struct keeper *keeper);
 
 #endif

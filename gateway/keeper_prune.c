@@ -15,7 +15,7 @@
 #define LOOK_S     600 /* how often to look for old records */
 #define STEP_MS    50  /* between two steps, so that others get at the store */
 #define STEP_SIZE  ((int64_t)4 * STORE_BLOCK_RECORDS)
-#define FIRST_WAIT 1 /* s after the start */
+#define FIRST_WAIT 1 /* s after the start, or a change of the configuration */
 
 static void look_in(struct keeper *keeper, int64_t ms)
 {
@@ -120,7 +120,7 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (keeper->stopping || keeper->pruning) {
+    if (keeper->stopping || keeper->pruning || keeper->config->audit.retain_days == 0) {
         return;
     }
     if (keeper->signed_size < 0 || !step(keeper)) {
@@ -132,6 +132,11 @@ void keeper_prune_init(struct keeper *keeper)
 {
     keeper->prune_timer = evtimer_new(keeper->base, on_look, keeper);
     assert(keeper->prune_timer != NULL);
+    keeper_prune_look(keeper);
+}
+
+void keeper_prune_look(struct keeper *keeper)
+{
     if (keeper->config->audit.retain_days > 0) {
         look_in(keeper, (int64_t)FIRST_WAIT * 1000);
     }

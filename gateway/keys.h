@@ -34,7 +34,7 @@ bool key_well_formed(const char *text);
 /* Who calls: borrowed from the config. */
 struct principal {
     const struct client_config *client;
-    const struct key_config *key;
+    const struct key_config *key; /* NULL: known by its certificate */
 };
 
 /* All keys of a configuration, ready for look-up. */

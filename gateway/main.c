@@ -16,7 +16,8 @@ static const struct command commands[] = {
      "  -c FILE   the configuration\n"
      "\n"
      "Runs in the foreground and logs JSON lines to stderr; the line with \"msg\":\"listening\"\n"
-     "gives the addresses. SIGTERM or SIGINT drains and ends it.\n",
+     "gives the addresses. SIGHUP reloads the configuration; SIGTERM or SIGINT drains and ends "
+     "it.\n",
      command_serve},
     {"check", "-c FILE", "validate a configuration",
      "  -c FILE   the configuration\n"

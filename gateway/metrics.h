@@ -37,6 +37,8 @@
       "Failures of an audit stream, and records it could not send whole")                          \
     X(BAD_KEYS_THROTTLED, "tollgate_bad_keys_throttled_total", COUNTER, "",                        \
       "Refusals of bad keys that were delayed, or ended their connection")                         \
+    X(CERTIFICATES_REFUSED, "tollgate_client_certificates_refused_total", COUNTER, "reason",       \
+      "Client certificates that did not verify")                                                   \
     X(LEADER, "tollgate_leader", GAUGE, "account", "1 where this gateway dispatches")              \
     X(FOREIGN_CALLS, "tollgate_foreign_calls_suspected_total", COUNTER, "account",                 \
       "Signs that somebody else uses the account")                                                 \

@@ -96,6 +96,10 @@ static bool check_text(const struct reader *reader, const struct option_row *opt
     const char *expected;
     char choices[256];
 
+    if (option->unquoted && option->check != NULL && option->check(text) != NULL) {
+        problems_add(reader->problems, pointer, "expected %s", option->check(text));
+        return false;
+    }
     if (option->choices != NULL && !in_choices(option->choices, text)) {
         list_choices(option->choices, choices, sizeof(choices));
         problems_add(reader->problems, pointer, "is \"%.64s\"; expected one of: %s", text, choices);

@@ -43,6 +43,8 @@ struct option_row {
     const struct option_row *members; /* OBJECT, LIST, MAP */
     size_t size;                      /* LIST, MAP: of one item */
     size_t present; /* OBJECT: offset of a bool that says it was there, + 1; or 0 */
+    bool fixed;     /* a change of it takes a restart; so of all that is in it */
+    bool unquoted;  /* STRING: may hold a secret by mistake, so that no problem quotes it */
     const char *doc;
 };
 
@@ -58,6 +60,10 @@ void options_read(const struct option_row *table, const json_t *value, const cha
 
 /* Frees what options_read() put into target, not target itself. */
 void options_free(const struct option_row *table, void *target);
+
+/* Adds a problem for each fixed option in which two targets that were read by the table differ. */
+void options_check_fixed(const struct option_row *table, const void *before, const void *after,
+                         struct problems *problems);
 
 /* The JSON Schema (draft 2020-12) of the table. New reference. */
 json_t *options_schema(const struct option_row *table, const char *title);

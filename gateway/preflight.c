@@ -24,7 +24,7 @@ static void reply(struct request *request, const char *decision, const char *rul
 
 static size_t calls_needed(const struct request *request)
 {
-    const struct config *config = worker_gateway(request->worker)->config;
+    const struct config *config = request->config;
     size_t team = (size_t)request->principal.client->team_index;
     const struct account_config *account =
         config_account(config, config_team(config, team)->account_index);
@@ -38,6 +38,12 @@ static void on_answer(struct request *request, struct question *question)
     json_t *problems = json_array();
     const char *rule = json_string_value(json_object_get(request->view, "rule"));
 
+    if (question->result == ERR_NOT_FOUND) {
+        json_decref(problems);
+        question_free(question);
+        request_reply_problem(request, PROBLEM_UNAVAILABLE, "The configuration just changed.");
+        return;
+    }
     if (question->result == ERR_FULL) {
         (void)json_array_append_new(
             problems, json_pack("{s:s}", "detail", "the team's queue is full at present"));
@@ -49,9 +55,8 @@ static void on_answer(struct request *request, struct question *question)
 
 static void decide(struct request *request)
 {
-    struct gateway *gateway = worker_gateway(request->worker);
     size_t team = (size_t)request->principal.client->team_index;
-    struct policy policy = config_policy(gateway->config, team);
+    struct policy policy = config_policy(request->config, team);
     struct decision decision;
     struct question *question;
 
@@ -79,7 +84,7 @@ static void decide(struct request *request)
 void handle_preflight(struct request *request)
 {
     struct evbuffer *input = evhttp_request_get_input_buffer(request->http);
-    const struct config *config = worker_gateway(request->worker)->config;
+    const struct config *config = request->config;
     size_t len = evbuffer_get_length(input);
     const char *body = len > 0 ? (const char *)evbuffer_pullup(input, -1) : "";
     struct problems problems = {0};

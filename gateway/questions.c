@@ -16,6 +16,7 @@ void question_free(struct question *question)
         subject_done(&question->subject);
         action_unref(question->action);
         json_decref(question->json);
+        settings_unref(question->settings);
         free(question);
     }
 }
@@ -70,13 +71,17 @@ static void cancel(struct dispatcher *dispatcher, struct question *question)
 
 static void preflight(struct dispatcher *dispatcher, struct question *question)
 {
-    const struct team_config *team = config_team(dispatcher->config, question->team);
-    struct account *account = &dispatcher->accounts[team->account_index];
-    enum err err =
-        scheduler_ask(account->scheduler, dispatcher->team_slots[question->team], question->action,
-                      -1, clock_boot_ms(), &question->eta_ms, &question->would_share);
+    ssize_t team = dispatcher_find_team(dispatcher, question->settings, question->team);
+    struct account *account;
 
-    answer(question, err);
+    if (team < 0) {
+        answer(question, ERR_NOT_FOUND);
+        return;
+    }
+    account = dispatcher->accounts[config_team(dispatcher->config, (size_t)team)->account_index];
+    answer(question,
+           scheduler_ask(account->scheduler, dispatcher->team_slots[team], question->action, -1,
+                         clock_boot_ms(), &question->eta_ms, &question->would_share));
 }
 
 /* ---- The window ---- */
@@ -85,13 +90,14 @@ static void preflight(struct dispatcher *dispatcher, struct question *question)
 static json_t *free_times(const struct account *account, size_t taken, size_t free_slots,
                           int64_t now)
 {
-    const struct budget *budget = scheduler_budget(account->scheduler);
+    size_t count = free_slots + (taken < MAX_TIMES ? taken : MAX_TIMES);
+    CLEANUP(cleanup_free) int64_t *free_ms = xcalloc(count, sizeof(*free_ms));
     json_t *times = json_array();
 
-    for (size_t i = 0; i < taken && i < MAX_TIMES; i++) {
-        int64_t at = budget_estimate_ms(budget, free_slots + i,
-                                        scheduler_latency_ms(account->scheduler), now);
-        (void)json_array_append_new(times, json_real((double)(at - now) / 1000));
+    count = budget_slot_times(scheduler_budget(account->scheduler),
+                              scheduler_latency_ms(account->scheduler), now, count, free_ms);
+    for (size_t i = free_slots; i < count; i++) {
+        (void)json_array_append_new(times, json_real((double)(free_ms[i] - now) / 1000));
     }
     return times;
 }
@@ -113,9 +119,9 @@ static json_t *team_json(const struct account *account, size_t index, int64_t no
         (json_int_t)((scheduler_team_eta_ms(account->scheduler, slot, now) + 999) / 1000));
 }
 
-static void show_budget(struct dispatcher *dispatcher, struct question *question)
+static json_t *budget_json(const struct dispatcher *dispatcher, size_t index)
 {
-    struct account *account = &dispatcher->accounts[question->account];
+    struct account *account = dispatcher->accounts[index];
     const struct budget *budget = scheduler_budget(account->scheduler);
     int64_t now = clock_boot_ms();
     size_t requests = (size_t)account->config->budget.requests;
@@ -125,18 +131,29 @@ static void show_budget(struct dispatcher *dispatcher, struct question *question
     json_t *teams = json_array();
 
     for (size_t i = 0; i < dispatcher->config->teams.count; i++) {
-        if (config_team(dispatcher->config, i)->account_index == question->account) {
+        if (config_team(dispatcher->config, i)->account_index == index) {
             (void)json_array_append_new(teams, team_json(account, i, now));
         }
     }
-    question->json = json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:o}", "account", account->config->name,
-        "requests", (json_int_t)requests, "window_s", (json_int_t)account->config->budget.window_s,
-        "free", (json_int_t)free_slots, "used", (json_int_t)taken, "in_flight",
-        (json_int_t)in_flight, "free_in_s", free_times(account, taken, free_slots, now), "queued",
-        (json_int_t)scheduler_depth(account->scheduler), "calls_saved",
-        (json_int_t)account->calls_saved, "teams", teams);
-    answer(question, OK);
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:o}", "account",
+                     account->config->name, "requests", (json_int_t)requests, "window_s",
+                     (json_int_t)account->config->budget.window_s, "free", (json_int_t)free_slots,
+                     "used", (json_int_t)taken, "in_flight", (json_int_t)in_flight, "free_in_s",
+                     free_times(account, taken, free_slots, now), "queued",
+                     (json_int_t)scheduler_depth(account->scheduler), "calls_saved",
+                     (json_int_t)account->calls_saved, "teams", teams);
+}
+
+static void show_budget(struct dispatcher *dispatcher, struct question *question)
+{
+    ssize_t index = dispatcher_find_account(dispatcher, question->settings, question->account);
+
+    if (index < 0) {
+        answer(question, ERR_NOT_FOUND);
+    } else {
+        question->json = budget_json(dispatcher, (size_t)index);
+        answer(question, OK);
+    }
 }
 
 void on_question(struct mail *mail, void *receiver)

@@ -44,7 +44,7 @@ struct refusals {
     struct event *timer;
     pthread_mutex_t lock;
     struct flood *flood;
-    size_t max_waiting; /* a part of the connections: bad keys must not take all of them */
+    atomic_size_t max_waiting; /* a part of the connections: bad keys must not take all of them */
     atomic_size_t waiting;
 };
 
@@ -165,6 +165,19 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 /* ---- Life ---- */
 
+static struct flood_rate bad_keys_of(const struct config *config)
+{
+    return (struct flood_rate){.at_once = config->limits.bad_keys_per_minute,
+                               .per_minute = config->limits.bad_keys_per_minute};
+}
+
+static size_t max_waiting_of(const struct config *config)
+{
+    size_t share = (size_t)config->limits.max_connections / 4;
+
+    return share < MAX_WAITING ? share : MAX_WAITING;
+}
+
 struct refusals *refusals_new(struct event_base *base, const struct config *config,
                               struct store *store)
 {
@@ -175,21 +188,29 @@ struct refusals *refusals_new(struct event_base *base, const struct config *conf
         .each = {.at_once = 10, .per_minute = 60},
         .all = {.at_once = 100, .per_minute = 6000},
         .counts = {.at_once = 100, .per_minute = 6000},
-        .bad_keys = {.at_once = config->limits.bad_keys_per_minute,
-                     .per_minute = config->limits.bad_keys_per_minute},
+        .bad_keys = bad_keys_of(config),
         .interval_ms = INTERVAL_MS,
     };
-    size_t share = (size_t)config->limits.max_connections / 4;
 
     crypto_random(&options.seed, sizeof(options.seed));
     refusals->store = store;
     refusals->flood = flood_new(&options);
-    refusals->max_waiting = share < MAX_WAITING ? share : MAX_WAITING;
+    refusals->max_waiting = max_waiting_of(config);
     refusals->mailbox = mailbox_new(base, MAX_MAIL, NULL, refusals);
     refusals->timer = event_new(base, -1, EV_PERSIST, on_timer, refusals);
     (void)event_add(refusals->timer, &second);
     (void)pthread_mutex_init(&refusals->lock, NULL);
     return refusals;
+}
+
+void refusals_configure(struct refusals *refusals, const struct config *config)
+{
+    struct flood_rate bad_keys = bad_keys_of(config);
+
+    refusals->max_waiting = max_waiting_of(config);
+    (void)pthread_mutex_lock(&refusals->lock);
+    flood_set_bad_keys(refusals->flood, &bad_keys);
+    (void)pthread_mutex_unlock(&refusals->lock);
 }
 
 void refusals_end(struct refusals *refusals)

@@ -29,6 +29,9 @@ enum refusal_answer {
 struct refusals *refusals_new(struct event_base *base, const struct config *config,
                               struct store *store);
 
+/* Other limits from now on. Any thread. */
+void refusals_configure(struct refusals *refusals, const struct config *config);
+
 /* Writes all counts. After the workers have ended, before the store is stopped. */
 void refusals_end(struct refusals *refusals);
 

@@ -12,6 +12,8 @@
 #include "gateway/worker.h"
 
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/bufferevent_ssl.h>
 #include <event2/event.h>
 #include <event2/http.h>
 #include <stdio.h>
@@ -75,6 +77,8 @@ static struct request *new_request(struct worker *worker, struct evhttp_request 
 
     request->worker = worker;
     request->http = http;
+    request->settings = settings_ref(worker_settings(worker));
+    request->config = request->settings->config;
     request->started_us = clock_boot_us();
     request->wait_ms = -1;
     set_id(request);
@@ -99,6 +103,7 @@ static void free_request(struct request *request)
     free(request->idempotency_key);
     json_decref(request->view);
     json_decref(request->problem);
+    settings_unref(request->settings);
     free(request);
 }
 
@@ -124,7 +129,6 @@ static const char *reason_phrase(int status)
 /* IETF draft-ietf-httpapi-ratelimit-headers: the account's window as the caller's policy. */
 static void set_rate_headers(struct request *request)
 {
-    const struct gateway *gateway = worker_gateway(request->worker);
     const struct client_config *client = request->principal.client;
     const struct account_config *account;
     int64_t free_slots;
@@ -135,9 +139,9 @@ static void set_rate_headers(struct request *request)
     if (client == NULL || client->team_index < 0) {
         return;
     }
-    index = config_team(gateway->config, (size_t)client->team_index)->account_index;
-    account = config_account(gateway->config, index);
-    dispatcher_slots(gateway->dispatcher, index, &free_slots, &next_s);
+    index = config_team(request->config, (size_t)client->team_index)->account_index;
+    account = config_account(request->config, index);
+    gauge_read(request->settings->gauges[index], &free_slots, &next_s);
     (void)snprintf(text, sizeof(text), "\"account\";q=%lld;w=%lld",
                    (long long)account->budget.requests, (long long)account->budget.window_s);
     request_set_header(request, "RateLimit-Policy", text);
@@ -407,6 +411,7 @@ void request_ask(struct request *request, struct question *question_take,
 {
     worker_park(request->worker, request);
     request->on_answer = on_answer;
+    question_take->settings = settings_ref(request->settings);
     question_take->reply_to = worker_mailbox(request->worker);
     question_take->on_answer = worker_on_answer;
     question_take->token = request->token;
@@ -417,20 +422,40 @@ void request_ask(struct request *request, struct question *question_take,
     }
 }
 
+/* Where no key is sent: by the certificate of the connection. */
+static enum err authenticate_certificate(struct request *request, char key_id[CERTIFICATE_ID_SIZE])
+{
+    struct evhttp_connection *connection = evhttp_request_get_connection(request->http);
+    struct bufferevent *filter = evhttp_connection_get_bufferevent(connection);
+    SSL *ssl = bufferevent_openssl_get_ssl(bufferevent_get_underlying(filter));
+    X509 *certificate;
+
+    if (peer_certificate(ssl, request->settings, &certificate) != OK ||
+        certificate_table_find(request->settings->certificates, certificate,
+                               &request->principal.client) != OK) {
+        return ERR_DENIED;
+    }
+    certificate_id(certificate, key_id);
+    return OK;
+}
+
 static void cleanup_secret_text(char **text)
 {
     wipe_free(*text);
 }
 
+/* A key that is sent decides, whatever certificate there is. */
 static enum err authenticate(struct request *request)
 {
-    const struct gateway *gateway = worker_gateway(request->worker);
     const char *header = request_header(request, "Authorization");
     CLEANUP(cleanup_secret_text) char *token = NULL;
+    char certificate[CERTIFICATE_ID_SIZE];
+    const char *key_id = certificate;
     bool twice = false;
     const char *key;
+    enum err err;
 
-    if (gateway->config->accept_query_token) {
+    if (request->config->accept_query_token) {
         token = request_query(request, query_token, &twice);
     }
     if (twice || (token != NULL && header != NULL)) {
@@ -440,12 +465,18 @@ static enum err authenticate(struct request *request)
     if (header != NULL) {
         key = strncasecmp(header, bearer, strlen(bearer)) == 0 ? header + strlen(bearer) : "";
     }
-    if (key == NULL ||
-        key_table_authenticate(gateway->keys, key, clock_wall_ms(), &request->principal) != OK) {
+    if (key == NULL) {
+        err = authenticate_certificate(request, certificate);
+    } else {
+        err = key_table_authenticate(request->settings->keys, key, clock_wall_ms(),
+                                     &request->principal);
+        key_id = err == OK ? request->principal.key->id : NULL;
+    }
+    if (err != OK) {
         return ERR_DENIED;
     }
     request->subject.client = xstrdup(request->principal.client->name);
-    request->subject.key_id = xstrdup(request->principal.key->id);
+    request->subject.key_id = xstrdup(key_id);
     request->subject.team = xstrdup(request->principal.client->team);
     return OK;
 }

@@ -9,6 +9,7 @@
 #include "gateway/dispatcher.h"
 #include "gateway/keys.h"
 #include "gateway/problem.h"
+#include "gateway/settings.h"
 #include "policy/gate.h"
 
 #include <jansson.h>
@@ -25,6 +26,8 @@ struct worker;
 struct request {
     struct worker *worker;
     struct evhttp_request *http;
+    const struct settings *settings; /* in force when it came, and so until it is answered */
+    const struct config *config;     /* theirs */
     const struct route *route;
     char id[REQUEST_ID_SIZE];
     char argument[64]; /* the path's variable part, or empty */

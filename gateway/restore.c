@@ -105,8 +105,8 @@ static bool on_account(const char *account, void *arg)
 static struct account *find_account(const struct dispatcher *dispatcher, const char *name)
 {
     for (size_t i = 0; i < dispatcher->account_count; i++) {
-        if (strcmp(dispatcher->accounts[i].config->name, name) == 0) {
-            return &dispatcher->accounts[i];
+        if (strcmp(dispatcher->accounts[i]->config->name, name) == 0) {
+            return dispatcher->accounts[i];
         }
     }
     return NULL;

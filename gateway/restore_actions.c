@@ -11,8 +11,6 @@
 #include <string.h>
 
 #define UNREADABLE "It was accepted by another version of the gateway and cannot be read."
-#define NO_ACCOUNT "Its account is no longer configured."
-#define NO_TEAM    "Its team is no longer configured for the account."
 
 /* One row, while it is looked at. */
 struct found {
@@ -65,7 +63,7 @@ static ssize_t find_team(const struct restoring *restoring, const struct found *
 
     *ret_why = restoring->account == NULL ? NO_ACCOUNT : NO_TEAM;
     if (restoring->account == NULL || team < 0 ||
-        &dispatcher->accounts[config_team(dispatcher->config, (size_t)team)->account_index] !=
+        dispatcher->accounts[config_team(dispatcher->config, (size_t)team)->account_index] !=
             restoring->account) {
         return -1;
     }
@@ -85,7 +83,6 @@ static struct entry *new_entry(struct account *account, struct found *found, siz
                     .key_id = xstrdup(row->key_id),
                     .team = xstrdup(row->team)},
         .action = TAKE(found->action),
-        .team = team,
         .reason = xstrdup(row->reason),
         .rule = xstrdup(row->rule),
         .submitted_ms = row->submitted_ms,

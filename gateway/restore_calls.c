@@ -102,7 +102,7 @@ static void restore_shares(struct account *account, const json_t *detail, int64_
     json_object_foreach (json_object_get(detail, "shares"), name, share) {
         ssize_t team = config_find_team(dispatcher->config, name);
         if (team >= 0 && free_ms > now_ms &&
-            &dispatcher->accounts[config_team(dispatcher->config, (size_t)team)->account_index] ==
+            dispatcher->accounts[config_team(dispatcher->config, (size_t)team)->account_index] ==
                 account) {
             scheduler_restore_share(account->scheduler, dispatcher->team_slots[team],
                                     json_integer_value(share), free_ms, now_ms);
@@ -147,6 +147,17 @@ static int64_t unanswered_ms(const struct restoring *restoring, const json_t *de
                                  : LONGEST_TIMEOUT_MS);
 }
 
+/* The account may come back by a reload. */
+static void remember_past(const struct restoring *restoring, int64_t counted_ms)
+{
+    json_t *past = restoring->dispatcher->past;
+    const json_t *before = json_object_get(past, restoring->name);
+
+    if (before == NULL || json_integer_value(before) < counted_ms) {
+        (void)json_object_set_new(past, restoring->name, json_integer(counted_ms));
+    }
+}
+
 bool restore_grant(const struct store_grant *grant, void *arg)
 {
     struct restoring *restoring = arg;
@@ -160,6 +171,9 @@ bool restore_grant(const struct store_grant *grant, void *arg)
     counted = restore_counted_ms(grant, unanswered_ms(restoring, detail), boot, wall, &taken);
     if (grant->answered_boot_ms < 0) {
         end_call(restoring, grant, detail, counted, wall + counted - boot);
+    }
+    if (restoring->account == NULL) {
+        remember_past(restoring, counted);
     }
     if (restoring->account != NULL) {
         book(restoring->account, grant, detail, taken, counted, boot);

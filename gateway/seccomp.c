@@ -277,7 +277,7 @@ static int add_families(scmp_filter_ctx filter)
 
     for (size_t i = 0; i < ARRAY_LEN(families) && failed == 0; i++) {
         failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                                  SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
+                                  SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i], 0));
     }
     return failed;
 }

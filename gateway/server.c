@@ -14,6 +14,8 @@
 #include "gateway/notify.h"
 #include "gateway/overload.h"
 #include "gateway/process.h"
+#include "gateway/reload.h"
+#include "gateway/settings.h"
 #include "gateway/streams.h"
 #include "gateway/version.h"
 #include "gateway/worker.h"
@@ -32,6 +34,9 @@
 
 struct server {
     struct gateway gateway;
+    const char *path;
+    const struct settings *settings; /* of the start; those in force are reload's */
+    struct reload *reload;
     struct event_base *base;
     struct admin *admin;
     struct keeper *keeper;
@@ -46,6 +51,7 @@ struct server {
     char admin_address[LISTENER_ADDRESS_SIZE];
     struct event *term;
     struct event *interrupt;
+    struct event *hangup;
     struct event *poll;
     int64_t drain_deadline_ms;
 };
@@ -75,7 +81,7 @@ static void raise_descriptor_limit(const struct config *config)
 
 static enum err open_sockets(struct server *server, struct error *error)
 {
-    const struct config *config = server->gateway.config;
+    const struct config *config = server->settings->config;
     enum err err = OK;
 
     server->fds = xcalloc(config->listen.count * server->worker_count, sizeof(*server->fds));
@@ -117,42 +123,33 @@ static void record_event(struct server *server, const char *event, json_t *detai
     }
 }
 
-/* What 'tollgate audit verify' wants to know: the budgets, and whose signatures to expect. */
-static json_t *config_detail(const struct server *server)
+static void start_workers(struct server *server)
 {
-    const struct config *config = server->gateway.config;
-    CLEANUP(cleanup_free) char *verifier = keeper_verifier(server->keeper);
-    json_t *accounts = json_object();
-
-    for (size_t i = 0; i < config->accounts.count; i++) {
-        const struct account_config *account = config_account(config, i);
-        (void)json_object_set_new(accounts, account->name,
-                                  json_pack("{s:I, s:I}", "requests",
-                                            (json_int_t)account->budget.requests, "window_s",
-                                            (json_int_t)account->budget.window_s));
-    }
-    return json_pack("{s:s, s:o, s:s*}", "sha256", config->sha256, "accounts", accounts, "verifier",
-                     verifier);
-}
-
-static enum err start_workers(struct server *server, struct error *error)
-{
-    const size_t listeners = server->gateway.config->listen.count;
+    const size_t listeners = server->settings->config->listen.count;
     CLEANUP(cleanup_free) int *fds = xcalloc(listeners, sizeof(*fds));
-    enum err err = OK;
 
     server->workers = xcalloc(server->worker_count, sizeof(struct worker *));
-    for (size_t w = 0; err == OK && w < server->worker_count; w++) {
+    for (size_t w = 0; w < server->worker_count; w++) {
         for (size_t i = 0; i < listeners; i++) {
             fds[i] = server->fds[i * server->worker_count + w];
             server->fds[i * server->worker_count + w] = -1;
         }
-        err = worker_new(&server->gateway, fds, &server->workers[w], error);
-    }
-    for (size_t w = 0; err == OK && w < server->worker_count; w++) {
+        server->workers[w] = worker_new(&server->gateway, server->settings, fds);
         worker_start(server->workers[w]);
     }
-    return err;
+}
+
+static void start_reload(struct server *server)
+{
+    struct reload_parts parts = {.path = server->path,
+                                 .started = server->settings->config,
+                                 .notifier = server->notifier,
+                                 .gateway = &server->gateway,
+                                 .keeper = server->keeper,
+                                 .workers = server->workers,
+                                 .worker_count = server->worker_count};
+
+    server->reload = reload_new(server->base, &parts, server->settings);
 }
 
 /* ---- Health ---- */
@@ -242,7 +239,8 @@ static void on_signal(evutil_socket_t signal, short what, void *arg)
     notify_stopping(server->notifier, "draining: calls under way end");
     server->gateway.draining = true;
     server->drain_deadline_ms =
-        clock_boot_ms() + longest_call_ms(server->gateway.config) + DRAIN_EXTRA_MS;
+        clock_boot_ms() + longest_call_ms(reload_settings(server->reload)->config) + DRAIN_EXTRA_MS;
+    reload_stop(server->reload);
     dispatcher_drain(server->gateway.dispatcher);
     for (size_t w = 0; w < server->worker_count; w++) {
         worker_drain(server->workers[w]);
@@ -250,15 +248,24 @@ static void on_signal(evutil_socket_t signal, short what, void *arg)
     (void)event_add(server->poll, &interval);
 }
 
+static void on_hangup(evutil_socket_t signal, short what, void *arg)
+{
+    struct server *server = arg;
+
+    (void)signal;
+    (void)what;
+    reload_now(server->reload);
+}
+
 /* ---- Life ---- */
 
 static void log_listening(const struct server *server)
 {
     json_t *fields = json_pack("{s:O, s:s, s:s, s:I}", "addresses", server->addresses, "node",
-                               server->gateway.config->node, "version", TOLLGATE_VERSION, "workers",
-                               (json_int_t)server->worker_count);
+                               server->settings->config->node, "version", TOLLGATE_VERSION,
+                               "workers", (json_int_t)server->worker_count);
 
-    if (server->gateway.config->has_admin) {
+    if (server->settings->config->has_admin) {
         (void)json_object_set_new(fields, "admin", json_string(server->admin_address));
     }
     log_write(LOG_LEVEL_INFO, "listening", fields);
@@ -266,18 +273,13 @@ static void log_listening(const struct server *server)
 
 static enum err start(struct server *server, struct error *error)
 {
-    const struct config *config = server->gateway.config;
+    const struct config *config = server->settings->config;
     struct store *store = NULL;
     struct dispatcher *dispatcher = NULL;
-    enum err err = process_confine(config, error);
+    enum err err = open_sockets(server, error);
 
     if (err == OK) {
-        err = open_sockets(server, error);
-    }
-    if (err == OK) {
-        err = keeper_new(config, &server->keeper, error);
-    }
-    if (err == OK) {
+        server->keeper = keeper_new(server->settings);
         err = store_open(config->store, config->node, &store, error);
         server->gateway.store = store;
     }
@@ -286,20 +288,19 @@ static enum err start(struct server *server, struct error *error)
     }
     server->gateway.refusals = refusals_new(server->base, config, store);
     record_event(server, "node.started", json_pack("{s:s}", "version", TOLLGATE_VERSION));
-    record_event(server, "config.loaded", config_detail(server));
+    record_event(server, "config.loaded", settings_detail(server->settings));
     server->streams = streams_start(config, store, server->base);
-    err = dispatcher_new(config, store, &dispatcher, error);
+    err = dispatcher_new(server->settings, store, &dispatcher, error);
     server->gateway.dispatcher = dispatcher;
     if (err == OK) {
         err = keeper_start(server->keeper, store, error);
     }
-    if (err == OK) {
-        err = start_workers(server, error);
-    }
     if (err != OK) {
         return err;
     }
+    start_workers(server);
     dispatcher_start(dispatcher);
+    start_reload(server);
     if (server->admin_fd >= 0) {
         server->admin = admin_new(server->base, &server->gateway, server->admin_fd);
         server->admin_fd = -1;
@@ -352,6 +353,7 @@ static void stop(struct server *server)
     dispatcher_free(server->gateway.dispatcher);
     keeper_free(server->keeper);
     refusals_free(server->gateway.refusals);
+    reload_free(server->reload);
     pulse_free(server->gateway.pulse);
     if (server->gateway.store != NULL) {
         store_free(server->gateway.store);
@@ -360,7 +362,7 @@ static void stop(struct server *server)
 
 static void close_sockets(struct server *server)
 {
-    size_t count = server->gateway.config->listen.count * server->worker_count;
+    size_t count = server->settings->config->listen.count * server->worker_count;
 
     for (size_t i = 0; server->fds != NULL && i < count; i++) {
         if (server->fds[i] >= 0) {
@@ -372,40 +374,74 @@ static void close_sockets(struct server *server)
     }
 }
 
-enum err server_run(const struct config *config, struct error *error)
+/* Confined first: keys are read into the heap for secrets. What is wrong now, its check found good
+ * just before. */
+static enum err make_settings(struct server *server, struct config *config_take,
+                              struct error *error)
 {
-    struct server server = {.gateway = {.config = config}, .admin_fd = -1};
-    struct key_table *keys = key_table_new(config);
-    enum err err;
+    struct problems problems = {0};
+    enum err err = process_confine(config_take, error);
 
+    if (err != OK) {
+        config_free(config_take);
+        return err;
+    }
+    err = settings_new(config_take, NULL, &server->settings, &problems);
+    if (err != OK) {
+        (void)error_set(error, err, "%s: %s", problems.items[0].pointer, problems.items[0].detail);
+    }
+    problems_done(&problems);
+    return err;
+}
+
+static void set_up_loop(struct server *server)
+{
+    server->base = event_base_new();
+    server->term = evsignal_new(server->base, SIGTERM, on_signal, server);
+    server->interrupt = evsignal_new(server->base, SIGINT, on_signal, server);
+    server->hangup = evsignal_new(server->base, SIGHUP, on_hangup, server);
+    server->poll = event_new(server->base, -1, EV_PERSIST, on_poll, server);
+    (void)event_add(server->term, NULL);
+    (void)event_add(server->interrupt, NULL);
+    (void)event_add(server->hangup, NULL);
+}
+
+static void free_loop(struct server *server)
+{
+    event_free(server->term);
+    event_free(server->interrupt);
+    event_free(server->hangup);
+    event_free(server->poll);
+    event_base_free(server->base);
+}
+
+enum err server_run(const char *path, struct config *config_take, struct error *error)
+{
+    struct server server = {.path = path, .admin_fd = -1};
+    enum err err = make_settings(&server, config_take, error);
+
+    if (err != OK) {
+        return err;
+    }
     (void)signal(SIGPIPE, SIG_IGN);
     (void)evthread_use_pthreads();
-    raise_descriptor_limit(config);
-    server.gateway.keys = keys;
+    raise_descriptor_limit(server.settings->config);
     server.gateway.connections = connections_new();
     server.gateway.overload = overload_new();
-    server.worker_count = count_workers(config);
+    server.worker_count = count_workers(server.settings->config);
     server.notifier = notifier_new();
-    server.base = event_base_new();
-    server.term = evsignal_new(server.base, SIGTERM, on_signal, &server);
-    server.interrupt = evsignal_new(server.base, SIGINT, on_signal, &server);
-    server.poll = event_new(server.base, -1, EV_PERSIST, on_poll, &server);
-    (void)event_add(server.term, NULL);
-    (void)event_add(server.interrupt, NULL);
+    set_up_loop(&server);
     err = start(&server, error);
     if (err == OK) {
         (void)event_base_dispatch(server.base);
     }
     stop(&server);
     close_sockets(&server);
-    event_free(server.term);
-    event_free(server.interrupt);
-    event_free(server.poll);
-    event_base_free(server.base);
+    free_loop(&server);
     json_decref(server.addresses);
     free(server.workers);
     free(server.fds);
-    key_table_free(keys);
+    settings_unref(server.settings);
     connections_free(server.gateway.connections);
     overload_free(server.gateway.overload);
     notifier_free(server.notifier);

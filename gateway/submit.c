@@ -30,6 +30,7 @@ void submission_free(struct submission *submission)
         free(submission->rule);
         free(submission->idempotency_key);
         json_decref(submission->report);
+        settings_unref(submission->settings);
         free(submission);
     }
 }
@@ -77,6 +78,14 @@ void entry_reply_finished(struct entry *entry, enum action_state state, const ch
     reply->upstream_status = upstream_status;
     reply->detail = xstrdup(detail);
     mailbox_answer(entry->reply_to, &reply->mail);
+}
+
+/* What was found at admission still holds: that was a commit ago. */
+static int64_t eta_of(const struct entry *entry, int64_t now_ms)
+{
+    int64_t least = scheduler_latency_ms(entry->account->scheduler);
+
+    return entry->expected_ms - now_ms > least ? entry->expected_ms - now_ms : least;
 }
 
 /* ---- Acceptance ---- */
@@ -130,8 +139,11 @@ static void on_accepted_stored(enum err result, void *arg)
     scheduler_add(account->scheduler, &entry->job, now);
     reply = new_reply(entry, REPLY_ACCEPTED);
     reply->position = scheduler_position(account->scheduler, &entry->job);
-    reply->eta_ms = scheduler_eta_ms(account->scheduler, &entry->job, now);
+    reply->eta_ms = eta_of(entry, now);
     mailbox_answer(entry->reply_to, &reply->mail);
+    if (entry_is_orphan(entry)) { /* a reload took its team away meanwhile */
+        entry_end_orphan(entry);
+    }
     account_pump(account);
 }
 
@@ -177,19 +189,19 @@ static void store_accepted(struct entry *entry, const struct submission *submiss
     }
 }
 
-static struct entry *new_entry(struct dispatcher *dispatcher, struct submission *submission)
+static struct entry *new_entry(struct dispatcher *dispatcher, struct submission *submission,
+                               size_t index)
 {
     struct entry *entry = xcalloc(1, sizeof(*entry));
-    const struct team_config *team = config_team(dispatcher->config, submission->team);
+    const struct team_config *team = config_team(dispatcher->config, index);
     int64_t wall = clock_wall_ms();
     bool impatient = submission->waits && submission->wait_ms >= 0;
 
     *entry = (struct entry){
-        .account = &dispatcher->accounts[team->account_index],
+        .account = dispatcher->accounts[team->account_index],
         .state = ACTION_QUEUED,
         .subject = submission->subject,
         .action = TAKE(submission->action),
-        .team = submission->team,
         .reason = TAKE(submission->reason),
         .rule = TAKE(submission->rule),
         .report = TAKE(submission->report),
@@ -203,7 +215,7 @@ static struct entry *new_entry(struct dispatcher *dispatcher, struct submission 
         .impatient = impatient,
     };
     entry->job.action = entry->action;
-    entry->job.team = dispatcher->team_slots[entry->team];
+    entry->job.team = dispatcher->team_slots[index];
     entry->job.priority = submission->priority;
     submission->subject = (struct subject){0};
     memcpy(entry->id, "act_", 4);
@@ -211,20 +223,40 @@ static struct entry *new_entry(struct dispatcher *dispatcher, struct submission 
     return entry;
 }
 
+/* A reload took the team away while the request was on its way. */
+static void refuse_orphan(struct submission *submission)
+{
+    struct dispatcher_reply *reply = xcalloc(1, sizeof(*reply));
+
+    *reply = (struct dispatcher_reply){.mail = {.deliver = submission->on_reply},
+                                       .token = submission->token,
+                                       .kind = REPLY_UNAVAILABLE};
+    mailbox_answer(submission->reply_to, &reply->mail);
+    submission_free(submission);
+}
+
 static void take_submission(struct dispatcher *dispatcher, struct submission *submission)
 {
-    struct entry *entry = new_entry(dispatcher, submission);
+    ssize_t team = dispatcher_find_team(dispatcher, submission->settings, submission->team);
+    struct entry *entry;
+    int64_t now = clock_boot_ms();
     int64_t eta_ms = 0;
     enum err err;
 
+    if (team < 0) {
+        refuse_orphan(submission);
+        return;
+    }
+    entry = new_entry(dispatcher, submission, (size_t)team);
     if (dispatcher->draining || !store_healthy(dispatcher->store)) {
         refuse(entry, REPLY_UNAVAILABLE, RETRY_MS, NULL);
     } else if (entry->account->open && entry->impatient) {
         refuse(entry, REPLY_NO_UPSTREAM, 0, NULL);
     } else {
         err = scheduler_admit(entry->account->scheduler, entry->job.team, entry->action,
-                              submission->wait_ms, clock_boot_ms(), &eta_ms);
+                              submission->wait_ms, now, &eta_ms);
         if (err == OK) {
+            entry->expected_ms = now + eta_ms;
             store_accepted(entry, submission);
         } else {
             refuse(entry, err == ERR_FULL ? REPLY_QUEUE_FULL : REPLY_TOO_LONG, eta_ms, NULL);

@@ -6,7 +6,6 @@
 #include "gateway/metrics.h"
 #include "gateway/request.h"
 #include "gateway/routes.h"
-#include "gateway/tls.h"
 
 #include <assert.h>
 #include <event2/bufferevent.h>
@@ -27,14 +26,15 @@
 /* One evhttp for each listener of the configuration. */
 struct door {
     struct worker *worker;
+    size_t index; /* in the configuration */
     struct evhttp *http;
     struct evconnlistener *listener;
-    SSL_CTX *tls; /* NULL: plain */
     struct event *resume;
 };
 
 struct worker {
     struct gateway *gateway;
+    const struct settings *settings;
     struct event_base *base;
     struct mailbox *mailbox;
     struct guard *guard;
@@ -112,6 +112,11 @@ struct gateway *worker_gateway(const struct worker *worker)
     return worker->gateway;
 }
 
+const struct settings *worker_settings(const struct worker *worker)
+{
+    return worker->settings;
+}
+
 struct mailbox *worker_mailbox(const struct worker *worker)
 {
     return worker->mailbox;
@@ -161,10 +166,11 @@ static void on_dropped(enum guard_drop reason, const char *remote, void *arg)
     }
 }
 
-static struct guard *new_guard(struct worker *worker)
+static struct guard_options guard_options_of(struct worker *worker)
 {
-    const struct config *config = worker->gateway->config;
-    struct guard_options options = {
+    const struct config *config = worker->settings->config;
+
+    return (struct guard_options){
         .limits = {.max_header_bytes = (size_t)config->limits.max_header_bytes,
                    .max_headers = MAX_HEADERS,
                    .max_body_bytes = (uint64_t)config->limits.max_body_bytes},
@@ -180,19 +186,20 @@ static struct guard *new_guard(struct worker *worker)
         .on_dropped = on_dropped,
         .arg = worker,
     };
-
-    return guard_new(worker->base, &options);
 }
 
 static struct bufferevent *on_connection(struct event_base *base, void *arg)
 {
     struct door *door = arg;
+    const struct settings *settings = door->worker->settings;
+    SSL_CTX *tls = settings->tls[door->index];
     struct bufferevent *bev = NULL; /* NULL: the guard closes the connection */
     SSL *ssl;
 
-    if (door->tls == NULL) {
+    if (tls == NULL) {
         bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
-    } else if ((ssl = SSL_new(door->tls)) != NULL) {
+    } else if ((ssl = SSL_new(tls)) != NULL) {
+        peer_set(ssl, settings, door->index);
         bev = bufferevent_openssl_socket_new(base, -1, ssl, BUFFEREVENT_SSL_ACCEPTING,
                                              BEV_OPT_CLOSE_ON_FREE);
     }
@@ -229,21 +236,20 @@ static void on_accept_error(struct evconnlistener *listener, void *evhttp)
     (void)evtimer_add(this_worker->doors[i].resume, &pause);
 }
 
-static enum err open_door(struct worker *worker, size_t index, int fd, struct error *error)
+/* The guard holds the limits; evhttp's own only must not be in the way. */
+static void set_header_limit(const struct door *door)
 {
-    const struct config *config = worker->gateway->config;
-    const struct listen_config *listen = config_listen(config, index);
+    const struct config *config = door->worker->settings->config;
+
+    evhttp_set_max_headers_size(door->http, (ev_ssize_t)config->limits.max_header_bytes + 1024);
+}
+
+static void open_door(struct worker *worker, size_t index, int fd)
+{
     struct door *door = &worker->doors[index];
-    enum err err;
 
     door->worker = worker;
-    if (listen->has_tls) {
-        err = tls_server_context(listen->tls.certificate, listen->tls.key, &door->tls, error);
-        if (err != OK) {
-            (void)close(fd);
-            return err;
-        }
-    }
+    door->index = index;
     door->http = evhttp_new(worker->base);
     door->listener = evconnlistener_new(worker->base, NULL, NULL,
                                         LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, -1, fd);
@@ -255,36 +261,26 @@ static enum err open_door(struct worker *worker, size_t index, int fd, struct er
     evhttp_set_gencb(door->http, on_http_request, worker);
     evhttp_set_default_content_type(door->http, NULL);
     evhttp_set_allowed_methods(door->http, UINT16_MAX);
-    /* The guard holds the limits; evhttp's own only must not be in the way. */
-    evhttp_set_max_headers_size(door->http, (ev_ssize_t)config->limits.max_header_bytes + 1024);
-    return OK;
+    set_header_limit(door);
 }
 
-enum err worker_new(struct gateway *gateway, const int *fds, struct worker **ret_worker,
-                    struct error *error)
+struct worker *worker_new(struct gateway *gateway, const struct settings *settings, const int *fds)
 {
     struct worker *worker = xcalloc(1, sizeof(*worker));
-    enum err err = OK;
+    struct guard_options options;
 
     worker->gateway = gateway;
+    worker->settings = settings_ref(settings);
     worker->base = event_base_new();
     worker->mailbox = mailbox_new(worker->base, MAX_MAIL, NULL, worker);
-    worker->guard = new_guard(worker);
-    worker->door_count = gateway->config->listen.count;
+    options = guard_options_of(worker);
+    worker->guard = guard_new(worker->base, &options);
+    worker->door_count = settings->config->listen.count;
     worker->doors = xcalloc(worker->door_count, sizeof(*worker->doors));
     for (size_t i = 0; i < worker->door_count; i++) {
-        if (err == OK) {
-            err = open_door(worker, i, fds[i], error);
-        } else {
-            (void)close(fds[i]);
-        }
+        open_door(worker, i, fds[i]);
     }
-    if (err != OK) {
-        worker_free(worker);
-        return err;
-    }
-    *ret_worker = worker;
-    return OK;
+    return worker;
 }
 
 /* ---- The thread ---- */
@@ -355,6 +351,47 @@ static void post_order(struct worker *worker, void (*carry_out)(struct worker *w
     mailbox_answer(worker->mailbox, &order->mail);
 }
 
+/* ---- Other settings ---- */
+
+struct change {
+    struct mail mail;
+    const struct settings *settings;
+    struct mailbox *reply_to;
+    void (*on_done)(struct mail *mail, void *receiver);
+};
+
+static void on_change(struct mail *mail, void *receiver)
+{
+    struct change *change = (struct change *)mail;
+    struct worker *worker = receiver;
+    const struct settings *before = worker->settings;
+    struct guard_options options;
+
+    worker->settings = change->settings;
+    settings_unref(before);
+    options = guard_options_of(worker);
+    guard_configure(worker->guard, &options);
+    for (size_t i = 0; i < worker->door_count; i++) {
+        set_header_limit(&worker->doors[i]);
+    }
+    change->mail.deliver = change->on_done;
+    mailbox_answer(change->reply_to, &change->mail);
+}
+
+void worker_configure(struct worker *worker, const struct settings *settings,
+                      struct mailbox *reply_to, void (*on_done)(struct mail *mail, void *receiver))
+{
+    struct change *change = xcalloc(1, sizeof(*change));
+
+    *change = (struct change){.mail = {.deliver = on_change},
+                              .settings = settings_ref(settings),
+                              .reply_to = reply_to,
+                              .on_done = on_done};
+    mailbox_answer(worker->mailbox, &change->mail);
+}
+
+/* ---- Orders ---- */
+
 void worker_drain(struct worker *worker)
 {
     post_order(worker, drain);
@@ -392,16 +429,14 @@ void worker_free(struct worker *worker)
     mailbox_free(worker->mailbox);
     for (size_t i = 0; i < worker->door_count; i++) {
         struct door *door = &worker->doors[i];
-        if (door->http != NULL) {
-            evhttp_free(door->http);
-            event_free(door->resume);
-        }
-        SSL_CTX_free(door->tls);
+        evhttp_free(door->http);
+        event_free(door->resume);
     }
     guard_free(worker->guard);
     /* Connections end in the loop: let it turn. */
     (void)event_base_loop(worker->base, EVLOOP_NONBLOCK);
     event_base_free(worker->base);
     free(worker->doors);
+    settings_unref(worker->settings);
     free(worker);
 }

@@ -4,22 +4,28 @@
 #define GATEWAY_WORKER_H
 
 #include "common/error.h"
+#include "common/mailbox.h"
 #include "common/memory.h"
 #include "gateway/gateway.h"
+#include "gateway/settings.h"
 
 #include <stddef.h>
 
 struct worker;
 struct request;
-struct mailbox;
 
-/* Makes a worker that will accept on fds[i] for config.listen[i]; the descriptors are given away,
- * also on failure. ERR_INVALID: a certificate or key. gateway is borrowed. */
-enum err worker_new(struct gateway *gateway, const int *fds, struct worker **ret_worker,
-                    struct error *error) MUST_CHECK;
+/* Makes a worker that will accept on fds[i] for config->listen[i]; the descriptors are given away.
+ * gateway is borrowed. */
+struct worker *worker_new(struct gateway *gateway, const struct settings *settings, const int *fds);
 
 /* Starts the thread. */
 void worker_start(struct worker *worker);
+
+/* From any other thread: requests and connections that come from now on go by these settings, whose
+ * listeners are as many as before. on_done, delivered to reply_to, says that it is so, and frees
+ * the mail. */
+void worker_configure(struct worker *worker, const struct settings *settings,
+                      struct mailbox *reply_to, void (*on_done)(struct mail *mail, void *receiver));
 
 /* From any other thread: stop accepting; answer what still waits for results with still-running;
  * how many requests have no answer yet; end the thread. */
@@ -37,6 +43,7 @@ void worker_free(struct worker *worker);
 /* ---- For requests, on the worker's thread ---- */
 
 struct gateway *worker_gateway(const struct worker *worker);
+const struct settings *worker_settings(const struct worker *worker); /* in force now */
 struct mailbox *worker_mailbox(const struct worker *worker);
 struct event_base *worker_base(const struct worker *worker);
 

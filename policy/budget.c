@@ -1,6 +1,7 @@
 /* Budget: see budget.h. Calls stand in two queues in the order in which their slots come free, so
- * every step looks at an end: calls without an answer in the order they were taken, as each waits
- * timeout + window from there, and answered ones in the order of their answers. */
+ * every step looks at an end: calls without an answer in the order they were taken (unless the
+ * timeout changed), as each waits timeout + window from there, and answered ones in the order of
+ * their answers. */
 #include "policy/budget.h"
 
 #include "common/memory.h"
@@ -30,6 +31,7 @@ struct budget {
     size_t capacity;
     size_t live; /* calls in unanswered and answered */
     size_t waiting;
+    int64_t forgotten_ms; /* until then calls can have been counted that are in neither */
 };
 
 /* A slot's number is the place of its call plus this times how often the place was used: what is
@@ -41,6 +43,7 @@ static void insert_in_order(struct calls *queue, struct call *call);
 static void release(struct budget *budget, struct calls *queue, struct call *call);
 static void free_expired(struct budget *budget, struct calls *queue, int64_t now_ms);
 static size_t count_expired(const struct calls *queue, int64_t now_ms);
+static void forget(struct budget *budget, int64_t free_ms);
 static struct call *find_waiting(const struct budget *budget, int64_t slot);
 static void end_wait(struct budget *budget, struct call *call);
 static bool more_ticks_than(size_t n, const int64_t *free_ms, size_t slots, int64_t period_ms,
@@ -62,6 +65,7 @@ struct budget *budget_new(const struct budget_options *options)
 
     assert(options->requests >= 1 && options->window_ms >= 1 && options->timeout_ms >= 0);
     budget->options = *options;
+    budget->forgotten_ms = INT64_MIN;
     TAILQ_INIT(&budget->unanswered);
     TAILQ_INIT(&budget->answered);
     TAILQ_INIT(&budget->idle);
@@ -78,6 +82,31 @@ void budget_free(struct budget *budget)
     }
     free(budget->calls);
     free(budget);
+}
+
+static void shift(struct calls *queue, int64_t by_ms)
+{
+    struct call *call;
+
+    TAILQ_FOREACH(call, queue, link)
+    {
+        call->free_ms += by_ms;
+    }
+}
+
+int64_t budget_configure(struct budget *budget, const struct budget_options *options,
+                         int64_t now_ms)
+{
+    int64_t longer_ms = options->window_ms - budget->options.window_ms;
+
+    assert(options->requests >= 1 && options->window_ms >= 1 && options->timeout_ms >= 0);
+    free_expired(budget, &budget->unanswered, now_ms);
+    free_expired(budget, &budget->answered, now_ms);
+    shift(&budget->unanswered, longer_ms);
+    shift(&budget->answered, longer_ms);
+    budget->options = *options;
+    return budget->forgotten_ms == INT64_MIN ? INT64_MIN
+                                             : budget->forgotten_ms + options->window_ms;
 }
 
 int64_t budget_take(struct budget *budget, int64_t now_ms)
@@ -142,6 +171,8 @@ void budget_restore(struct budget *budget, int64_t taken_ms, int64_t answered_ms
         call->taken_ms = taken_ms;
         call->free_ms = free_ms;
         insert_in_order(answered ? &budget->answered : &budget->unanswered, call);
+    } else {
+        forget(budget, free_ms);
     }
 }
 
@@ -308,11 +339,18 @@ static void release(struct budget *budget, struct calls *queue, struct call *cal
     budget->live--;
 }
 
+/* A call whose slot came free then leaves the book. */
+static void forget(struct budget *budget, int64_t free_ms)
+{
+    budget->forgotten_ms = max_ms(budget->forgotten_ms, free_ms - budget->options.window_ms);
+}
+
 static void free_expired(struct budget *budget, struct calls *queue, int64_t now_ms)
 {
     struct call *call;
 
     while ((call = TAILQ_FIRST(queue)) != NULL && call->free_ms <= now_ms) {
+        forget(budget, call->free_ms);
         release(budget, queue, call);
     }
 }

@@ -25,6 +25,13 @@ struct budget_options {
 struct budget *budget_new(const struct budget_options *options);
 void budget_free(struct budget *budget);
 
+/* Changes a budget in use. Calls keep their place in the book: when more are live than `requests`,
+ * slots come free only once fewer are. With another window their slots come free by so much later
+ * or earlier; another timeout is for later calls. Returns the time before which none may be taken,
+ * INT64_MIN for any: a longer window holds calls whose slots were free before, too. */
+int64_t budget_configure(struct budget *budget, const struct budget_options *options,
+                         int64_t now_ms);
+
 /* Takes a free slot: its number (0 or more), or -1 when none is free. No two calls ever get the
  * same number: what is said of a call after its time is over, or twice, is ignored. */
 int64_t budget_take(struct budget *budget, int64_t now_ms);

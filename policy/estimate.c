@@ -3,7 +3,6 @@
 #include "policy/forecast.h"
 #include "policy/scheduler_priv.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define PLAY_AGAIN_MS 1000 /* however little has changed */
@@ -18,12 +17,17 @@ static int64_t min64(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static int compare_ms(const void *a, const void *b)
+/* By insertion: they are few, and this happens for every estimate of every future. */
+static void sort_ms(int64_t times[FORECAST_FUTURES])
 {
-    int64_t left = *(const int64_t *)a;
-    int64_t right = *(const int64_t *)b;
-
-    return (left > right) - (left < right);
+    for (size_t i = 1; i < FORECAST_FUTURES; i++) {
+        int64_t time = times[i];
+        size_t at = i;
+        for (; at > 0 && times[at - 1] > time; at--) {
+            times[at] = times[at - 1];
+        }
+        times[at] = time;
+    }
 }
 
 /* The time that is at most a slot time away from as many of the futures as can be. */
@@ -36,7 +40,7 @@ static int64_t likely_ms(const struct scheduler *scheduler, const struct place *
     size_t most = 0;
 
     memcpy(times, place->answered_ms, sizeof(times));
-    qsort(times, FORECAST_FUTURES, sizeof(*times), compare_ms);
+    sort_ms(times);
     for (size_t from = 0, to = 0; from < FORECAST_FUTURES; from++) {
         while (to + 1 < FORECAST_FUTURES && times[to + 1] - times[from] <= width_ms) {
             to++;

@@ -223,6 +223,11 @@ void flood_free(struct flood *flood)
     free(flood);
 }
 
+void flood_set_bad_keys(struct flood *flood, const struct flood_rate *rate)
+{
+    flood->options.bad_keys = *rate;
+}
+
 void flood_add(struct flood *flood, const char *remote, unsigned kind, bool bad_key, int64_t now_ms,
                struct flood_verdict *ret_verdict)
 {

@@ -56,6 +56,9 @@ struct flood;
 struct flood *flood_new(const struct flood_options *options);
 void flood_free(struct flood *flood);
 
+/* Another rate of bad keys from now on. */
+void flood_set_bad_keys(struct flood *flood, const struct flood_rate *rate);
+
 /* A refusal of that kind (less than FLOOD_KINDS) of a client at the numeric address remote; what
  * is no address is one address, "unknown". */
 void flood_add(struct flood *flood, const char *remote, unsigned kind, bool bad_key, int64_t now_ms,

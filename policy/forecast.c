@@ -91,6 +91,12 @@ static size_t min_size(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* Not so a team that is no more. */
+static bool is_there(const struct scheduler *scheduler, size_t team)
+{
+    return scheduler->teams[team].options.queue_limit > 0;
+}
+
 struct forecast *forecast_new(const struct scheduler *scheduler)
 {
     size_t teams = scheduler->team_count;
@@ -100,8 +106,10 @@ struct forecast *forecast_new(const struct scheduler *scheduler)
     forecast->scheduler = scheduler;
     forecast->limited = scheduler->reserved > 0;
     for (size_t i = 0; i < teams; i++) {
-        forecast->limited = forecast->limited || scheduler->teams[i].options.max <
-                                                     (int64_t)scheduler->options.budget.requests;
+        const struct scheduler_team *team = &scheduler->teams[i].options;
+        bool limited =
+            is_there(scheduler, i) && team->max < (int64_t)scheduler->options.budget.requests;
+        forecast->limited = forecast->limited || limited;
     }
     forecast->places = xcalloc(places, sizeof(*forecast->places));
     forecast->parts = xcalloc(places, sizeof(*forecast->parts));
@@ -116,6 +124,24 @@ void forecast_free(struct forecast *forecast)
     free(forecast->parts);
     free(forecast->refunds);
     free(forecast);
+}
+
+struct forecast *forecast_renew(struct forecast *before_take)
+{
+    struct forecast *forecast = forecast_new(before_take->scheduler);
+    size_t count = min_size(before_take->history_count, HISTORY);
+
+    forecast->play = before_take->play; /* what groups are marked with */
+    for (size_t i = before_take->history_count - count; i < before_take->history_count; i++) {
+        const struct arrival *arrival = &before_take->history[i % HISTORY];
+        if (is_there(forecast->scheduler, arrival->team)) {
+            forecast->history[forecast->history_count++] = *arrival;
+        } else {
+            arrival->group->noted--;
+        }
+    }
+    forecast_free(before_take);
+    return forecast;
 }
 
 size_t forecast_calls(const struct forecast *forecast)

@@ -42,6 +42,10 @@ struct place {
 struct forecast *forecast_new(const struct scheduler *scheduler);
 void forecast_free(struct forecast *forecast);
 
+/* Another one for the same scheduler, whose options and teams changed; of what it noted, that of
+ * teams that still are. */
+struct forecast *forecast_renew(struct forecast *before_take);
+
 /* Notes that a request came: others like it are expected. The group is kept while it is noted. */
 void forecast_note(struct forecast *forecast, struct group *group, size_t team, size_t devices);
 

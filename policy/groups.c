@@ -21,10 +21,10 @@
 
 #define FIRST_BUCKETS 64
 
-#define MAX_INTERVALS   32 /* of the average between jobs */
+#define MAX_INTERVALS   96 /* of the average between jobs */
 #define QUIET_INTERVALS 8  /* without a job: no more are coming */
 #define HOPE_INTERVALS  3  /* the same, of a group that never had company */
-#define DRIFT_TENTHS    4  /* of a pace: how far from its due time a call may leave unpunished */
+#define DRIFT_TENTHS    3  /* of a pace: how far from its due time a call may leave unpunished */
 #define MAX_VAIN        4  /* in a row: then 2^4 calls go without being paced */
 #define CROWD_PART      5  /* of the longest linger: what a crowd may pause and go on */
 #define HELD_PART       20 /* of the longest linger: how long company is awaited that was admitted */
@@ -446,6 +446,17 @@ void groups_ripen(struct scheduler *scheduler)
            group->ripe_ms <= scheduler->now_ms) {
         heap_remove(&scheduler->lingering, group);
         set_ripe(scheduler, group, true);
+    }
+}
+
+void groups_linger_anew(struct scheduler *scheduler)
+{
+    for (size_t i = 0; i < scheduler->bucket_count; i++) {
+        for (struct group *group = scheduler->buckets[i]; group != NULL; group = group->next) {
+            if (group->linger_place != 0) {
+                update_linger(scheduler, group);
+            }
+        }
     }
 }
 

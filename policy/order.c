@@ -65,6 +65,15 @@ void order_init(struct team_queue *team)
     }
 }
 
+/* The head of a list is pointed to by its first. */
+void order_move(struct team_queue *to, struct team_queue *from)
+{
+    for (size_t i = 0; i < LEVELS; i++) {
+        TAILQ_INIT(&to->levels[i].jobs);
+        TAILQ_CONCAT(&to->levels[i].jobs, &from->levels[i].jobs, in_level);
+    }
+}
+
 void order_done(struct team_queue *team)
 {
     for (size_t i = 0; i < LEVELS; i++) {

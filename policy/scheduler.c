@@ -26,8 +26,7 @@ static bool delayed_before(const void *a, const void *b)
 
 struct scheduler *scheduler_new(const struct scheduler_options *options)
 {
-    struct scheduler *scheduler =
-        xcalloc(1, sizeof(*scheduler) + options->team_count * sizeof(scheduler->teams[0]));
+    struct scheduler *scheduler = xcalloc(1, sizeof(*scheduler));
 
     assert(options->max_devices >= 1 && options->linger_ms >= 0);
     scheduler->options = *options;
@@ -35,16 +34,11 @@ struct scheduler *scheduler_new(const struct scheduler_options *options)
     scheduler->lines = lines_new(on_clear, scheduler);
     scheduler->latency_ms = FIRST_LATENCY_MS;
     scheduler->paused_ms = INT64_MIN;
-    scheduler->team_count = options->team_count;
     heap_init(&scheduler->delayed, delayed_before, offsetof(struct job, delay_place));
     heap_init(&scheduler->lingering, group_ripens_before, offsetof(struct group, linger_place));
     TAILQ_INIT(&scheduler->idle);
     TAILQ_INIT(&scheduler->holding);
-    for (size_t i = 0; i < options->team_count; i++) {
-        scheduler->teams[i].options = options->teams[i];
-        order_init(&scheduler->teams[i]);
-        heap_init(&scheduler->teams[i].ripe, lane_has_priority, offsetof(struct lane, ripe_place));
-    }
+    teams_add(scheduler, options->teams, options->team_count);
     share_init(scheduler);
     scheduler->forecast = forecast_new(scheduler);
     scheduler->played = UINT64_MAX;
@@ -68,6 +62,7 @@ void scheduler_free(struct scheduler *scheduler)
         heap_done(&scheduler->teams[i].ripe);
         order_done(&scheduler->teams[i]);
     }
+    free(scheduler->teams);
     heap_done(&scheduler->delayed);
     heap_done(&scheduler->lingering);
     lines_free(scheduler->lines);

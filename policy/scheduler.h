@@ -93,6 +93,20 @@ struct scheduler *scheduler_new(const struct scheduler_options *options);
 /* Jobs still there are the owner's to end first. */
 void scheduler_free(struct scheduler *scheduler);
 
+/* Changes the options of a scheduler in use. Teams keep their numbers, so there are at least as
+ * many as before; one that is no more gets scheduler_no_team, and its jobs are the owner's to end.
+ * What is in calls and in the book stays, as budget_configure() says; returns as that, and heeds
+ * it.
+ */
+int64_t scheduler_configure(struct scheduler *scheduler, const struct scheduler_options *options,
+                            int64_t now_ms);
+
+extern const struct scheduler_team scheduler_no_team;
+
+/* Whether no slot or place is taken by the team. If it also has no job, its number may be given to
+ * another. */
+bool scheduler_team_idle(struct scheduler *scheduler, size_t team, int64_t now_ms);
+
 /* ---- Jobs ---- */
 
 /* Asks for a place in a team's queue. OK: the place is held until scheduler_add() or

@@ -1,6 +1,6 @@
 /* Scheduler, shared by its own files: scheduler.c (jobs and their life), groups.c (compatible
  * requests and how long they linger), share.c (teams' shares of the slots), batch.c (making a
- * call), order.c (order inside a team), forecast.c and estimate.c. */
+ * call), order.c (order inside a team), forecast.c, estimate.c and configure.c. */
 #ifndef POLICY_SCHEDULER_PRIV_H
 #define POLICY_SCHEDULER_PRIV_H
 
@@ -121,16 +121,20 @@ struct scheduler {
     int64_t played_ms;
     bool played_all; /* and not just until a job was answered */
     size_t team_count;
-    struct team_queue teams[];
+    struct team_queue *teams;
 };
 
 /* scheduler.c: puts a job where it belongs, given what holds it up. */
 void job_place(struct scheduler *scheduler, struct job *job);
 
+/* configure.c: makes room for teams with these options, after those that are there. */
+void teams_add(struct scheduler *scheduler, const struct scheduler_team *teams, size_t count);
+
 /* order.c: a job arrives; is wholly given to calls; is not any more; ends. The number of jobs that
  * wait goes with it. */
 void order_init(struct team_queue *team);
 void order_done(struct team_queue *team);
+void order_move(struct team_queue *to, struct team_queue *from); /* to is a copy of from */
 void order_enter(struct scheduler *scheduler, struct job *job);
 void order_given(struct scheduler *scheduler, struct job *job);
 void order_back(struct scheduler *scheduler, struct job *job);
@@ -155,6 +159,7 @@ void group_sent(struct scheduler *scheduler, struct group *group, size_t parts);
 void group_hold(struct scheduler *scheduler, struct group *group, size_t team, size_t devices);
 void group_release(struct scheduler *scheduler, struct group *group, size_t devices);
 void groups_ripen(struct scheduler *scheduler);
+void groups_linger_anew(struct scheduler *scheduler); /* the options changed */
 void groups_forget_idle(struct scheduler *scheduler, int64_t before_ms);
 void groups_free(struct scheduler *scheduler);
 
@@ -165,6 +170,7 @@ void share_refund(struct scheduler *scheduler, const struct batch *batch);
 void share_release_at(struct scheduler *scheduler, const struct batch *batch, int64_t free_ms);
 void share_expire(struct scheduler *scheduler);
 void share_init(struct scheduler *scheduler);
+void share_shift(struct scheduler *scheduler, int64_t by_ms); /* slots come free by so much later */
 
 /* batch.c */
 struct batch *batch_make(struct scheduler *scheduler, struct job *seed);

@@ -26,6 +26,7 @@ static void change_used(struct scheduler *scheduler, size_t index, int64_t by)
 
 void share_init(struct scheduler *scheduler)
 {
+    scheduler->reserved = scheduler->unmet = 0;
     for (size_t i = 0; i < scheduler->team_count; i++) {
         scheduler->reserved += scheduler->teams[i].options.reserved;
         scheduler->unmet += unmet(&scheduler->teams[i]);
@@ -154,6 +155,13 @@ void share_expire(struct scheduler *scheduler)
             scheduler->last_charge = NULL;
         }
         free(charge);
+    }
+}
+
+void share_shift(struct scheduler *scheduler, int64_t by_ms)
+{
+    for (struct charge *charge = scheduler->charges; charge != NULL; charge = charge->next) {
+        charge->free_ms += by_ms;
     }
 }
 

@@ -143,7 +143,8 @@ void store_audit_close(struct store_audit *audit);
 enum err store_audit_each_node(struct store_audit *audit, bool (*each)(const char *node, void *arg),
                                void *arg, struct error *error) MUST_CHECK;
 
-/* A node's records with from <= seq < to, in the order of seq, just as they are stored. */
+/* A node's records with from <= seq < to (INT64_MAX: without end), in the order of seq, just as
+ * they are stored. */
 enum err store_audit_each_record(struct store_audit *audit, const char *node, int64_t from,
                                  int64_t to,
                                  bool (*each)(const struct store_record *record, void *arg),

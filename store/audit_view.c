@@ -153,7 +153,7 @@ enum err store_audit_each_hash(struct store_audit *audit, const char *node,
             more = each(level, number, page->rows[i].hash, page->rows[i].len, arg);
         }
         more = more && page->count == PAGE_ROWS && number < INT64_MAX;
-        number++;
+        number += more ? 1 : 0;
     }
     free(page);
     return err;

@@ -342,12 +342,6 @@ static enum err look_into_index(struct finder *finder, int64_t segment, int64_t 
     return err;
 }
 
-static enum err look_into(struct finder *finder, int64_t segment, int64_t from, int64_t to)
-{
-    return segment <= finder->last_segment ? look_into_index(finder, segment, from, to)
-                                           : look_through(finder, from, to);
-}
-
 static int64_t min64(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -358,18 +352,38 @@ static int64_t max64(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-/* The node's records from <= seq < to, segment by segment. */
-static enum err look_at_node(struct finder *finder, int64_t from, int64_t to)
+/* The segments of the index that have to do with from <= seq < to. */
+static enum err look_at_index(struct finder *finder, int64_t from, int64_t to)
 {
     int64_t first = from / STORE_SEGMENT_RECORDS;
-    int64_t end = (to + STORE_SEGMENT_RECORDS - 1) / STORE_SEGMENT_RECORDS;
+    int64_t last = (to - 1) / STORE_SEGMENT_RECORDS;
     enum err err = OK;
 
-    for (int64_t i = 0; err == OK && i < end - first && !is_full(finder); i++) {
-        int64_t segment = finder->query.oldest_first ? first + i : end - 1 - i;
+    for (int64_t i = 0; err == OK && i <= last - first && !is_full(finder); i++) {
+        int64_t segment = finder->query.oldest_first ? first + i : last - i;
         int64_t start = segment * STORE_SEGMENT_RECORDS;
-        err = look_into(finder, segment, max64(from, start),
-                        min64(to, start + STORE_SEGMENT_RECORDS));
+        err = look_into_index(finder, segment, max64(from, start),
+                              min64(to, start + STORE_SEGMENT_RECORDS));
+    }
+    return err;
+}
+
+/* The node's records from <= seq < to: those of the index segment by segment, the others at once,
+ * for nobody knows how far apart they are. */
+static enum err look_at_node(struct finder *finder, int64_t from, int64_t to)
+{
+    int64_t indexed = min64((to - 1) / STORE_SEGMENT_RECORDS, finder->last_segment) + 1;
+    int64_t middle = max64(from, min64(to, indexed * STORE_SEGMENT_RECORDS));
+    enum err err = OK;
+
+    if (!finder->query.oldest_first) {
+        err = look_through(finder, middle, to);
+    }
+    if (err == OK && from < middle && !is_full(finder)) {
+        err = look_at_index(finder, from, middle);
+    }
+    if (err == OK && finder->query.oldest_first) {
+        err = look_through(finder, middle, to);
     }
     return err;
 }
@@ -409,6 +423,7 @@ static enum err range_of(struct finder *finder, int64_t *ret_from, int64_t *ret_
         err = err == ERR_NOT_FOUND ? OK : err;
     }
     *ret_from = size > 0 ? size : 0;
+    *ret_to = min64(*ret_to, INT64_MAX - STORE_SEGMENT_RECORDS); /* rows beyond are strays */
     if (finder->after != NULL && strcmp(finder->after, finder->node) == 0) {
         if (finder->query.oldest_first) {
             *ret_from = max64(*ret_from, finder->at);

@@ -18,7 +18,11 @@ static char *escape_name(struct arena *arena, const char *name, size_t len)
         if (name[i] == '\0' || name[i] == SUB) {
             shown[at++] = SUB;
         }
-        shown[at++] = name[i] == '\0' ? '0' : name[i];
+        if (name[i] == '\0') {
+            shown[at++] = '0';
+        } else {
+            shown[at++] = name[i];
+        }
     }
     return shown;
 }
@@ -96,7 +100,7 @@ static enum err records(struct store_db *db, const char *node, int64_t from, int
     int rc = SQLITE_DONE;
 
     sqlite_bind_int(statement, 2, from);
-    sqlite_bind_int(statement, 3, to);
+    sqlite_bind_int(statement, 3, to == INT64_MAX ? to : to - 1);
     sqlite_bind_int(statement, 4, max);
     *ret_count = 0;
     while (more && (rc = sqlite3_step(statement)) == SQLITE_ROW) {

@@ -159,10 +159,10 @@ const char *const sqlite_sql[SQL_COUNT] = {
                       " UNION ALL SELECT min(node) FROM audit_checkpoints WHERE node > ?1"
                       " UNION ALL SELECT min(node) FROM audit_pruned WHERE node > ?1)",
     [SQL_READ_RECORDS] = "SELECT seq, record, leaf FROM audit"
-                         " WHERE node = ?1 AND seq >= ?2 AND seq < ?3 ORDER BY seq LIMIT ?4",
+                         " WHERE node = ?1 AND seq >= ?2 AND seq <= ?3 ORDER BY seq LIMIT ?4",
     [SQL_READ_RECORDS_BACK] =
         "SELECT seq, record, leaf FROM audit"
-        " WHERE node = ?1 AND seq >= ?2 AND seq < ?3 ORDER BY seq DESC LIMIT ?4",
+        " WHERE node = ?1 AND seq >= ?2 AND seq <= ?3 ORDER BY seq DESC LIMIT ?4",
     [SQL_READ_LEAVES] = "SELECT leaf FROM audit WHERE node = ?1 AND seq >= ?2 AND seq < ?3"
                         " ORDER BY seq",
     [SQL_READ_END] = "SELECT ifnull(max(seq), -1) + 1 FROM audit WHERE node = ?1",

@@ -77,6 +77,10 @@ static enum err reload(struct store_db *db, struct error *error)
     if (err == OK) {
         err = read_size(db, &last_seq, error);
     }
+    if (err == OK && last_seq == INT64_MAX) {
+        err =
+            error_set(error, ERR_IO, "%s: its audit log has a record where none can be", db->path);
+    }
     if (err == OK) {
         err = sqlite_restore_tree(db, last_seq + 1, error);
     }

@@ -212,8 +212,8 @@ struct log_reader {
      * ERR_NOT_FOUND: none. */
     enum err (*next_node)(struct store_db *db, const char *after, struct arena *arena,
                           const char **ret_node, struct error *error) MUST_CHECK;
-    /* At most max of the records from <= seq < to, by seq, or the last of them first. each must
-     * not use db. *ret_count: how many. */
+    /* At most max of the records from <= seq < to (INT64_MAX: without end), by seq, or the last
+     * of them first. each must not use db. *ret_count: how many. */
     enum err (*records)(struct store_db *db, const char *node, int64_t from, int64_t to, bool back,
                         int64_t max, bool (*each)(const struct store_record *record, void *arg),
                         void *arg, int64_t *ret_count, struct error *error) MUST_CHECK;

@@ -221,7 +221,7 @@ bool upstream_probe(struct upstream *upstream)
 /* ---- life ---- */
 
 /* Found at start, a wrong file is a configuration error; later it would be a failed call. */
-static enum err check_ca_file(const char *path, struct error *error)
+enum err upstream_check_ca_file(const char *path, struct error *error)
 {
     CLEANUP(cleanup_free) char *text = NULL;
     size_t len = 0;
@@ -255,7 +255,7 @@ static enum err check_options(const struct upstream_options *options, struct err
                (err = upstream_check_url(options->token_url, error)) != OK) {
         (void)error_prefix(error, "token_url");
     } else if (options->ca_file != NULL) {
-        err = check_ca_file(options->ca_file, error);
+        err = upstream_check_ca_file(options->ca_file, error);
     }
     return err;
 }

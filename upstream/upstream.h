@@ -35,6 +35,10 @@ struct upstream_options {
  * which may hold a password. Any thread. */
 enum err upstream_check_url(const char *url, struct error *error) MUST_CHECK;
 
+/* Whether a file can be an account's ca_file: it holds a PEM certificate. ERR_INVALID. Any thread;
+ * reads the file. */
+enum err upstream_check_ca_file(const char *path, struct error *error) MUST_CHECK;
+
 enum token_event { TOKEN_REFRESHED, TOKEN_FAILED };
 
 struct upstream_callbacks {

@@ -51,11 +51,13 @@ write_configuration() {
     network=$("$build/tollgate" key new --json)
     jq -r .key <<<"$helpdesk" >"$state/helpdesk.key"
     jq -r .key <<<"$network" >"$state/network.key"
+    "$build/tollgate" audit key new --node demo "$state/audit.key" >"$state/audit.pub" 2>/dev/null
     jq -n --arg upstream "http://$sim" --argjson helpdesk "$helpdesk" --argjson network "$network" '{
         node: "demo",
         listen: [{address: "127.0.0.1:0"}],
         admin: {address: "127.0.0.1:0"},
         store: "sqlite:tollgate.db",
+        audit: {signing_key_file: "audit.key", checkpoint_file: "checkpoints.txt", checkpoint_interval_s: 1},
         accounts: {main: {
             base_url: $upstream,
             credentials: {client_id: "demo", client_secret_file: "client_secret"}}},
@@ -138,6 +140,26 @@ show_audit() {
         while IFS=$'\t' read -r seq time event client action why; do
             printf '%4s  %s  %-16s %-15s %-16s %s\n' "$seq" "$time" "$event" "$client" "$action" "$why"
         done
+}
+
+show_evidence() {
+    local copy=$state/forged.db forge
+    sleep 1.5 # here a checkpoint is signed each second when there is news
+    say
+    say "# The log proves itself: it is a Merkle tree over all records, of which checkpoints are signed."
+    say "$program audit verify -c $shown/tollgate.json"
+    "$build/tollgate" audit verify -c "$state/tollgate.json" || die "That should have held."
+    forge="UPDATE audit SET record = CAST(replace(CAST(record AS TEXT), 'nightly-exempt', 'nightly-except') AS BLOB) WHERE seq = 3"
+    say
+    say "# Somebody changes who asked for the first exemption, in a copy of the database. It is found."
+    say "sqlite3 $shown/tollgate.db \".backup $shown/forged.db\""
+    sqlite3 "$state/tollgate.db" ".backup $copy"
+    say "sqlite3 $shown/forged.db \"$forge\""
+    sqlite3 "$copy" "$forge"
+    say "$program audit verify --store sqlite:$shown/forged.db --public-key $shown/audit.pub"
+    if "$build/tollgate" audit verify --store "sqlite:$copy" --public-key "$state/audit.pub"; then
+        die "That should have been found."
+    fi
 }
 
 budget() {
@@ -223,6 +245,7 @@ request 200 "One more of helpdesk." \
 show_budget
 show_audit
 show_sharing
+show_evidence
 show_next
 
 say

@@ -7,7 +7,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from kit import TOLLGATE, Config, Gateway, Simulator  # noqa: E402
-from kit.tls import Certificate  # noqa: E402
+from kit.tls import Authority, Certificate  # noqa: E402
 
 
 def pytest_configure(config):
@@ -38,6 +38,9 @@ class Site:
     def certificate(self, name="server", subject="IP:127.0.0.1"):
         return Certificate(self.folder / "certificates", name, subject)
 
+    def authority(self, name="clients"):
+        return Authority(self.folder / "authorities", name)
+
     def _keep(self, process):
         self._processes.append(process)
         return process
@@ -60,6 +63,19 @@ def site(tmp_path):
     site = Site(tmp_path)
     yield site
     site.close()
+
+
+@pytest.fixture
+def make_site():
+    """For modules that have a fixture "site" of their own: makes sites, by their folder."""
+    sites = []
+
+    def make(folder):
+        sites.append(Site(folder))
+        return sites[-1]
+    yield make
+    for site in sites:
+        site.close()
 
 
 @pytest.fixture(scope="module")

@@ -79,6 +79,7 @@ def test_filters(site):
 
 def test_times(site):
     _, _, gateway = make(site)
+    gateway.wait_audit(event="token.refreshed")
     everything = gateway.audit()
     middle = everything[2]["time"]
     assert records(gateway, f"?from={middle}&order=asc") == \

@@ -170,6 +170,8 @@ TAMPERINGS = {
     "rename": ("UPDATE audit SET node = 'gw-tesu' WHERE seq = 20", 20, "seq-gap"),
     "nameless": ("INSERT INTO audit SELECT '', seq, record, leaf FROM audit WHERE seq = 20", 20,
                  "record-misplaced"),
+    "far away": ("INSERT INTO audit SELECT node, 9223372036854775807, record, leaf FROM audit"
+                 " WHERE seq = 20", 2**63 - 1, "seq-duplicate"),
     "swap": ("""UPDATE audit SET seq = -1 WHERE seq = 20;
                 UPDATE audit SET seq = 20 WHERE seq = 40;
                 UPDATE audit SET seq = 40 WHERE seq = -1""", 20, "record-misplaced"),

@@ -109,6 +109,15 @@ def test_one_address_takes_only_its_share(site):
     assert gateway.metric("tollgate_connections_refused_total", cap="address") == 20
     assert gateway.metric("tollgate_connections") == 10
     assert gateway.post(unexempt("any-1"), source=other).status_code == 200
+    config.json["limits"]["max_connections_per_address"] = 11
+    gateway.reload()
+    idle.append(Connection(gateway.address, source=greedy))
+    wait_for("one more", lambda: gateway.metric("tollgate_connections") == 11)
+    with Connection(gateway.address, source=greedy) as one_more:
+        assert is_closed(one_more.socket), "the new cap does not hold"
+    config.json["limits"]["max_connections_per_address"] = 10
+    gateway.reload()
+    idle.pop().socket.close()
     idle.pop().socket.close()
     wait_for("its place", lambda: gateway.metric("tollgate_connections") == 9)
     assert gateway.post(unexempt("any-2"), source=greedy).status_code == 200

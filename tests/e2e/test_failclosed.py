@@ -129,6 +129,22 @@ def test_what_was_queued_goes_when_it_can_be_recorded(pair):
     assert [call["types"] for call in simulator.calls()] == ["unexempt", "exempt"]
 
 
+@ROOT
+def test_a_call_that_left_late_is_counted_late(site):
+    """The machine was held up after it was decided to send: the upstream counts when it came."""
+    simulator = site.simulator()
+    gateway = site.gateway(site.config(simulator, requests=1, window_s=3, timeout_s=1,
+                                       batch_linger_ms=0, max_devices_per_call=1))
+    simulator.order({"do": "close-after"})
+    with injected(gateway, ["sendto:delay_enter=2500000:when=1"]):
+        actions = [gateway.submit(unexempt(f"any-{number}")) for number in range(2)]
+        wait_for("the call", simulator.calls)
+    assert [gateway.wait_final(action["id"])["state"] for action in actions] == \
+        ["unknown", "completed"]
+    first, second = [call["mono_ms"] for call in simulator.calls()]
+    assert second - first >= 3000
+
+
 def test_the_tools_are_there():
     """The tests above would say nothing without them."""
     assert os.geteuid() != 0 or (shutil.which("strace") and shutil.which("mount"))

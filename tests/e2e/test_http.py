@@ -71,6 +71,11 @@ def test_methods(gateway, untouched, path, allowed, method):
     assert set(re.split(r",\s*", answer.headers["Allow"])) >= allowed
 
 
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "BREW"])
+def test_other_methods_are_none(gateway, untouched, method):
+    assert_problem(gateway.request(method, DROP_IN), 400, "malformed-request")
+
+
 def test_head_is_not_allowed_and_has_no_body(gateway, untouched):
     with Connection(gateway.address) as connection:
         connection.send(head(gateway, method="HEAD"))

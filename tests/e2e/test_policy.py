@@ -212,6 +212,19 @@ def test_the_async_path_is_judged_alike(simulator, gateway):
     assert simulator.calls() == []
 
 
+def test_what_needs_an_approval_is_refused(site):
+    """As long as nobody can give one."""
+    simulator = site.simulator()
+    config = site.config(simulator)
+    config.add_team("careful", [{"actions": ["delete"], "approvers": ["ops"]}])
+    config.add_client("careful", "careful")
+    gateway = site.gateway(config)
+    for path in (DROP_IN, SUBMIT):
+        assert_problem(gateway.post({"types": "delete", "ids": ["any-1"]}, path, client="careful"),
+                       403, "policy-denied")
+    assert simulator.calls() == []
+
+
 def test_validation_comes_before_policy(gateway):
     answer = gateway.post({"types": "exempt", "ids": []}, client="none")
     assert_problem(answer, 422, "invalid-action")

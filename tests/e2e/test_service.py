@@ -61,6 +61,20 @@ def test_a_gateway_that_does_not_start_is_not_ready(site):
         assert manager.is_silent("READY", 0.1)
 
 
+def test_reloading(site):
+    """Begun and over, whatever became of it."""
+    with Manager(site.folder) as manager:
+        gateway = start(site, manager)
+        assert manager.read(10)["READY"] == "1"
+        gateway.reload()
+        begun = manager.wait("RELOADING")
+        assert int(begun["MONOTONIC_USEC"]) > 0
+        assert manager.wait("READY") == {"READY": "1", "STATUS": "serving"}
+        gateway.reload_badly("{")
+        assert manager.wait("RELOADING")
+        assert "rejected" in manager.wait("READY")["STATUS"]
+
+
 def test_nobody_to_tell(site):
     """A socket that is gone, or no name of one: said in the log, and no more."""
     for name in (str(site.folder / "none"), "no-name", "/" + "x" * 200):

@@ -8,6 +8,7 @@
 #include "upstream/answer.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,7 +20,7 @@ static bool bare_mac(const char *text, char ret_bare[13])
 {
     size_t len = strlen(text);
     size_t step = len == 17 ? 3 : 2;
-    char separator = len == 17 ? text[2] : '\0';
+    const char separator = (char)(len == 17 ? text[2] : '\0');
     size_t count = 0;
 
     if (len != 12 && (len != 17 || (separator != ':' && separator != '-'))) {
@@ -34,7 +35,7 @@ static bool bare_mac(const char *text, char ret_bare[13])
         } else if (strchr(digits, text[i]) == NULL) {
             return false;
         } else {
-            ret_bare[count++] = text[i] >= 'A' && text[i] <= 'F' ? (char)(text[i] | 0x20) : text[i];
+            ret_bare[count++] = (char)tolower((unsigned char)text[i]);
         }
     }
     ret_bare[count] = '\0';

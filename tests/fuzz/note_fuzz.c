@@ -57,7 +57,8 @@ static void check_signed(const struct checkpoint *checkpoint, const uint8_t *dat
     assert(strcmp(again.origin, checkpoint->origin) == 0 && again.size == checkpoint->size);
     assert(memcmp(again.root, checkpoint->root, NOTE_ROOT_BYTES) == 0);
     assert(verify(text, len, checkpoint->origin) == OK);
-    text[fuzz_random_below(&random, len)] ^= (char)(1 << fuzz_random_below(&random, 8));
+    size_t at = fuzz_random_below(&random, len);
+    text[at] = (char)(text[at] ^ 1 << fuzz_random_below(&random, 8));
     assert(verify(text, len, checkpoint->origin) != OK);
 }
 

@@ -200,7 +200,7 @@ void sim_check_idle(struct sim *sim)
     int64_t latency_ms = sim->options.latency_max_ms > 500 ? sim->options.latency_max_ms : 500;
     int64_t pace_ms =
         (options->budget.window_ms + latency_ms) / (int64_t)options->budget.requests + 1;
-    int64_t paced_ms = pace_ms * 24 / 10 + 1; /* a pace after it was due, 1.4 after the last */
+    int64_t paced_ms = pace_ms * 23 / 10 + 1; /* a pace after it was due, 1.3 after the last */
     int64_t bound_ms = options->linger_ms > paced_ms ? options->linger_ms : paced_ms;
     int64_t used[SIM_TEAMS] = {0};
     size_t held = sim_slots_held(sim, used);

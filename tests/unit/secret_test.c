@@ -70,7 +70,7 @@ static void test_realloc_keeps_what_is_there(void **state)
     }
     text = wipe_realloc(text, 6);
     assert_string_equal(text, "TOKEN");
-    wipe_free(text);
+    assert_null(wipe_realloc(text, 0));
     wipe_free(NULL);
 }
 

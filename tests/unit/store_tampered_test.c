@@ -48,16 +48,19 @@ static void tamper(const struct fixture *fixture, const char *sql)
 
 /* ---- Nodes ---- */
 
+#define NAMES_SIZE 64
+
 static bool on_node(const char *node, void *arg)
 {
     char *names = arg;
+    size_t len = strlen(names);
 
-    assert_true(strlen(names) + strlen(node) < 60);
-    (void)strcat(strcat(names, node), ";");
+    assert_true(len + strlen(node) < NAMES_SIZE - 2);
+    (void)snprintf(names + len, NAMES_SIZE - len, "%s;", node);
     return true;
 }
 
-static enum err list_nodes(const struct fixture *fixture, char names[64])
+static enum err list_nodes(const struct fixture *fixture, char names[NAMES_SIZE])
 {
     struct store_audit *audit;
     enum err err;
@@ -103,7 +106,7 @@ static void test_a_node_without_a_name_is_seen(void **state)
 {
     struct fixture *fixture = *state;
     struct found found;
-    char names[64];
+    char names[NAMES_SIZE];
 
     add_records(fixture, 2);
     tamper(fixture, "INSERT INTO audit SELECT '', seq + n, record, leaf FROM audit,"
@@ -122,7 +125,7 @@ static void test_a_name_with_a_nul_is_told_apart(void **state)
     struct fixture *fixture = *state;
     struct store_record_query query = {.limit = 4, .node = "z\0320a"};
     struct found found = {0};
-    char names[64];
+    char names[NAMES_SIZE];
 
     add_records(fixture, 2);
     tamper(fixture, "INSERT INTO audit SELECT CAST(x'7a0061' AS TEXT), seq, record, leaf"
@@ -134,6 +137,65 @@ static void test_a_name_with_a_nul_is_told_apart(void **state)
         store_find_records(fixture->store, &query, fixture->replies, on_records, &found), OK);
     wait_for_call(fixture, &found.calls);
     assert_int_equal(found.count, 1);
+}
+
+/* ---- Rows that are far away ---- */
+
+static bool on_record(const struct store_record *record, void *arg)
+{
+    *(int64_t *)arg = record->seq;
+    return true;
+}
+
+/* They are seen, and what lies between is not gone through step by step. */
+static void test_rows_far_away(void **state)
+{
+    static const char *const places[] = {"9000000000000000", "9223372036854775807"};
+    struct fixture *fixture = *state;
+
+    add_records(fixture, 8);
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        char *sql = xasprintf("INSERT INTO audit SELECT node, %s, record, leaf FROM audit"
+                              " WHERE seq = 1",
+                              places[i]);
+        struct store_audit *audit;
+        int64_t last = -1;
+        tamper(fixture, sql);
+        free(sql);
+        assert_int_equal(store_audit_open(fixture->url, &audit, NULL), OK);
+        assert_int_equal(
+            store_audit_each_record(audit, "gw-1", INT64_MIN, INT64_MAX, on_record, &last, NULL),
+            OK);
+        assert_int_equal(last, strtoll(places[i], NULL, 10));
+        store_audit_close(audit);
+        assert_int_equal(find(fixture, NULL).count, 4);
+    }
+    tamper(fixture, "INSERT INTO audit_segments VALUES ('gw-1', 9223372036854775807, 0, 0)");
+    assert_int_equal(find(fixture, NULL).result, OK);
+}
+
+static bool on_hash(int64_t level, int64_t number, const uint8_t *hash, size_t len, void *arg)
+{
+    (void)level;
+    (void)number;
+    (void)hash;
+    (void)len;
+    ++*(int *)arg;
+    return true;
+}
+
+static void test_a_node_of_the_tree_far_away(void **state)
+{
+    struct fixture *fixture = *state;
+    struct store_audit *audit;
+    int count = 0;
+
+    add_records(fixture, 1);
+    tamper(fixture, "INSERT INTO audit_tree VALUES ('gw-1', 8, 9223372036854775807, x'00')");
+    assert_int_equal(store_audit_open(fixture->url, &audit, NULL), OK);
+    assert_int_equal(store_audit_each_hash(audit, "gw-1", on_hash, &count, NULL), OK);
+    assert_int_equal(count, 1);
+    store_audit_close(audit);
 }
 
 /* ---- The index ---- */
@@ -230,6 +292,8 @@ int main(void)
     static const struct CMUnitTest suite[] = {
         TEST(test_a_node_without_a_name_is_seen),
         TEST(test_a_name_with_a_nul_is_told_apart),
+        TEST(test_rows_far_away),
+        TEST(test_a_node_of_the_tree_far_away),
         TEST(test_a_row_far_away_is_not_indexed),
         TEST(test_half_an_index_is_made_again),
         TEST(test_a_prune_of_what_is_not_there_fails_alone),

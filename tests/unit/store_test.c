@@ -406,23 +406,26 @@ static void test_locked_and_full(void **state)
 static void test_full_of_bytes(void **state)
 {
     struct fixture *fixture = *state;
-    void *held = backend->hold(fixture->url);
     size_t len = STORE_WRITE_BYTES_MAX / 16;
-    struct outcome outcomes[32] = {0};
+    struct store_write *writes[17];
+    struct outcome outcomes[17] = {0};
     int count = 0;
     enum err err = OK;
 
-    while (err == OK && count < 32) {
-        struct store_write *write = record_write(count);
+    for (int i = 0; i < 17; i++) { /* before it is held, which is not for ever */
         char *tail = xcalloc(1, len + 1);
         memset(tail, '"', len);
-        store_write_add_record(write, tail);
-        err = store_submit(fixture->store, write, fixture->replies, on_written, &outcomes[count]);
-        if (err == OK) {
-            count++;
-        } else {
-            store_write_free(write);
-        }
+        writes[i] = record_write(i);
+        store_write_add_record(writes[i], tail);
+    }
+    void *held = backend->hold(fixture->url);
+    while (err == OK && count < 17) {
+        err = store_submit(fixture->store, writes[count], fixture->replies, on_written,
+                           &outcomes[count]);
+        count += err == OK ? 1 : 0;
+    }
+    for (int i = count; i < 17; i++) {
+        store_write_free(writes[i]);
     }
     assert_int_equal(err, ERR_FULL);
     assert_int_equal(count, 15);

@@ -38,6 +38,7 @@ class Config:
         self.path = folder / "gateway.json"
         self.keys = {}
         self.front_tls = None
+        self._good = None
         write_secret(folder / "client_secret", CLIENT_SECRET + "\n")
         self.json = {
             "node": "gw-test",
@@ -105,6 +106,18 @@ class Config:
         self.json["audit"] = {"signing_key_file": "audit.key", "checkpoint_file": "checkpoints.txt",
                               **options}
         return public
+
+    def readable_path(self):
+        """A configuration of the same store that can be read, whatever .path holds."""
+        path = self.folder / "for-export.json"
+        good = json.loads(self._good or self.path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps({**good, "listen": [{"address": "127.0.0.1:0"}]}),
+                        encoding="utf-8")
+        return path
+
+    def keep_good(self):
+        """What .json is now is good; what it will be may not."""
+        self._good = json.dumps(self.json)
 
     def write(self):
         self.path.write_text(json.dumps(self.json, indent=1), encoding="utf-8")

@@ -29,6 +29,7 @@ class Gateway(Process):
         self.address = (host, int(port))
         self.url = f"{'https' if self.config.front_tls else 'http'}://{front[0]}"
         self.admin_url = f"http://{admin}"
+        self.config.keep_good()
         if ready and admin:
             wait_for("/readyz to be 200", lambda: self.admin("/readyz").status_code == 200)
         return self
@@ -46,6 +47,34 @@ class Gateway(Process):
         self.stop()
         return self.start()
 
+    # ---- another configuration ----
+
+    def _hang_up(self, message):
+        before = len(self.logged(message))
+        self.send_signal(signal.SIGHUP)
+        wait_for(message, lambda: len(self.logged(message)) > before)
+
+    def reload(self):
+        """SIGHUP with what .config is now; returns when it is in force."""
+        self.config.write()
+        self._hang_up("configuration reloaded")
+        self.config.keep_good()
+
+    def reload_badly(self, text=None):
+        """The same for what it must reject; text: what the file then holds."""
+        if text is None:
+            self.config.write()
+        else:
+            self.config.path.write_text(text, encoding="utf-8")
+        self._hang_up("the configuration was not reloaded: the one before stays in force")
+
+    def rejection(self, text=None):
+        """The same; returns the detail of the audit record."""
+        before = len(self.audit_of(event="config.rejected"))
+        self.reload_badly(text)
+        records = wait_for("the record", lambda: self.audit_of(event="config.rejected")[before:])
+        return records[0]["detail"]
+
     # ---- its clients ----
 
     def key(self, client="script"):
@@ -55,11 +84,11 @@ class Gateway(Process):
         return {"Authorization": "Bearer " + self.key(client), **more}
 
     def request(self, method, path, client="script", headers=None, timeout=90, source=None,
-                **how):
+                certificate=None, **how):
         """One request on a connection of its own; client None: without a key."""
         all_headers = self.headers(client) if client else {}
         all_headers.update(headers or {})
-        with session(self.config.front_tls, source) as one:
+        with session(self.config.front_tls, source, certificate) as one:
             return one.request(method, self.url + path, headers=all_headers, timeout=timeout,
                                allow_redirects=False, **how)
 
@@ -105,7 +134,7 @@ class Gateway(Process):
 
     def audit(self):
         """Every record, in order, as tollgate audit export gives them."""
-        run = run_tollgate("audit", "export", "-c", self.config.path)
+        run = run_tollgate("audit", "export", "-c", self.config.readable_path())
         assert run.returncode == 0, run.stderr
         return [json.loads(line) for line in run.stdout.split("\n") if line]
 

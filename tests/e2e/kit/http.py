@@ -22,8 +22,9 @@ class _From(HTTPAdapter):
         super().init_poolmanager(*args, source_address=(self._source, 0), **kwargs)
 
 
-def session(tls=None, source=None):
-    """tls: the Certificate that the server must have. source: the address to send from."""
+def session(tls=None, source=None, certificate=None):
+    """tls: the Certificate that the server must have. source: the address to send from.
+    certificate: the client's own, with its .certificate and .key."""
     made = requests.Session()
     made.trust_env = False
     if source:
@@ -31,4 +32,6 @@ def session(tls=None, source=None):
         made.mount("https://", _From(source))
     if tls:
         made.verify = str(tls.certificate)
+    if certificate:
+        made.cert = (str(certificate.certificate), str(certificate.key))
     return made
