@@ -13,6 +13,7 @@
 #define SLOW_TIMES    5
 #define AIM_US        5000 /* the time aimed at, at least; and times the least: */
 #define AIM_TIMES     2
+#define CALM_IN_A_ROW 5  /* intervals without a refusal that begin to open it again */
 #define MANY_PARTIES  32 /* that have one each, when the limit is the least */
 #define LEARN_PART    8  /* of what an interval says is believed; */
 #define DOUBT_PART    64 /* while many are refused, which takes time of the processor, too */
@@ -25,6 +26,7 @@ struct gate {
     int64_t least_us;   /* 0: not known */
     int64_t limited_us; /* since when: how long earlier ones took says nothing about the limit */
     int slow;           /* intervals in a row */
+    int calm;           /* likewise */
 
     /* The present interval. */
     int64_t began_us;
@@ -77,32 +79,34 @@ static void judge_open(struct gate *gate, int64_t mean_us, int64_t aim_us, int64
     int64_t passed_us = now_us - gate->began_us;
     bool stuck = gate->left == 0 && gate->under_way > 0;
     bool slow = stuck || mean_us > larger(SLOW_US, SLOW_TIMES * gate->least_us);
+    bool late = stuck || mean_us > aim_us;
     bool rested = gate->under_way == 0 && passed_us > 2 * INTERVAL_US;
+    bool over =
+        gate->refused > 0 || (slow && gate->peak > GATE_CROWD) || (late && gate->peak > GATE_MANY);
 
-    if (rested || !(gate->refused > 0 || (slow && gate->peak > GATE_CROWD))) {
-        gate->slow = 0;
-    } else {
-        gate->slow++;
-    }
+    gate->slow = over && !rested ? gate->slow + 1 : 0;
     if (gate->slow >= SLOW_IN_A_ROW) {
         gate->slow = 0;
+        gate->calm = 0;
         gate->limited_us = now_us;
         set_limit(gate, (int64_t)gate->left * aim_us / passed_us);
     }
 }
 
-/* Half way to what would be right if the rate stays; it is no more than half as many again. */
+/* Half way to what would be right if the rate stays; it is no more than half as many again. Those
+ * who were refused together may come back together: a moment without them is not the end. */
 static void judge_limited(struct gate *gate, int64_t mean_us, int64_t aim_us)
 {
     int64_t limit = (int64_t)gate->limit;
 
-    if (gate->refused == 0) {
+    gate->calm = gate->refused == 0 ? gate->calm + 1 : 0;
+    if (gate->calm > CALM_IN_A_ROW) {
         limit += limit / 4 + 1;
         if (limit >= GATE_MOST) {
             gate->limit = GATE_MOST;
             return;
         }
-    } else if (mean_us > 0) {
+    } else if (gate->refused > 0 && mean_us > 0) {
         int64_t right = limit * aim_us / mean_us;
         limit = (limit + (right < 2 * limit ? right : 2 * limit) + 1) / 2;
     }

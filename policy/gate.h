@@ -2,11 +2,11 @@
  * way is a call from when it came until it is recorded (or refused): what takes long there is the
  * disk, and then the processor.
  *
- * It is open, but for a bound, until for half a second on end calls are slow and a crowd, or more
- * come than the bound allows. From then on only as many may be under way as are recorded in the
- * time that is aimed at (Little's law: under way = rate × time), which is twice what a call takes
- * when there are few. The number follows what is measured, ten times a second, and grows until the
- * gate is open again while nobody is refused.
+ * It is open, but for a bound, until for half a second on end a crowd of calls is slow, or more are
+ * under way than can be quick, or come than the bound allows. From then on only as many may be
+ * under way as are recorded in the time that is aimed at (Little's law: under way = rate × time),
+ * which is twice what a call takes when there are few. The number follows what is measured, ten
+ * times a second, and grows until the gate is open again while nobody is refused.
  *
  * Parties (teams) share it: one that has less than an even share under way is let in although
  * others fill it. Pure; one thread at a time; now_us is of a clock that does not go back. */
@@ -18,7 +18,8 @@
 #include <stdint.h>
 
 #define GATE_MOST    1024 /* under way, ever */
-#define GATE_CROWD   64   /* as many are never too many */
+#define GATE_CROWD   64   /* as many are never too many, */
+#define GATE_MANY    320  /* and more than these are, unless they are as quick as is aimed at */
 #define GATE_LEAST   2    /* may be under way, always */
 #define GATE_FEW     4    /* how long a call takes with as many is how long it has to */
 #define GATE_PARTIES 256  /* that are told apart; more share */

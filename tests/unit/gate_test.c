@@ -212,7 +212,8 @@ static void a_stall_is_not_overload(void **state)
 /* ---- Refused ---- */
 
 /* The load that a store carries, with one client; then ten times too many. */
-static void check_overload(int64_t commit_us, int64_t each_us, int64_t settle_us, bool known)
+static void check_overload(int64_t commit_us, int64_t each_us, size_t clients, int64_t settle_us,
+                           bool known)
 {
     struct play *play = begin(commit_us, each_us);
     int64_t unloaded_us = commit_us + each_us;
@@ -225,7 +226,7 @@ static void check_overload(int64_t commit_us, int64_t each_us, int64_t settle_us
         assert_in_range(gate_least_us(play->gate), unloaded_us, unloaded_us + 2 * TICK_US);
         remove_clients(play);
     }
-    add_clients(play, 2000, 0);
+    add_clients(play, clients, 0);
     run(play, settle_us);
     run(play, 20 * SECOND);
     assert_true(play->seen[0].refused > 0);
@@ -250,16 +251,17 @@ static void check_overload(int64_t commit_us, int64_t each_us, int64_t settle_us
 static void keeps_those_quick_that_are_in(void **state)
 {
     (void)state;
-    check_overload(2000, 90, 3 * SECOND, true);     /* a fast disk */
-    check_overload(20000, 90, 3 * SECOND, true);    /* a slow one */
-    check_overload(20000, 5000, 10 * SECOND, true); /* slow in all */
+    check_overload(2000, 90, 2000, 3 * SECOND, true);  /* a fast disk */
+    check_overload(20000, 90, 2000, 3 * SECOND, true); /* a slow one */
+    check_overload(1000, 60, 640, 3 * SECOND, true);
+    check_overload(20000, 5000, 2000, 10 * SECOND, true); /* slow in all */
 }
 
 /* Flooded from the first moment on. */
 static void finds_out_what_a_call_takes(void **state)
 {
     (void)state;
-    check_overload(20000, 5000, 60 * SECOND, false);
+    check_overload(20000, 5000, 2000, 60 * SECOND, false);
 }
 
 static void does_not_aim_higher_with_time(void **state)
