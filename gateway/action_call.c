@@ -1,8 +1,10 @@
 /* The two calls that submit an action, from the body to the answer: read it, decide, submit it to
  * the dispatcher, wait for what the caller wants to wait for. Worker threads. */
 #include "gateway/action_view.h"
+#include "gateway/guard.h"
 #include "gateway/headers.h"
 #include "gateway/metrics.h"
+#include "gateway/overload.h"
 #include "gateway/routes.h"
 #include "gateway/worker.h"
 
@@ -16,6 +18,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define REFUSED_PAUSE_MS 250
 
 /* ---- Reading the request ---- */
 
@@ -152,9 +156,28 @@ static bool check_headers(struct request *request)
     return false;
 }
 
+/* Before anything is done for it: what is too much should cost little. It is not in the audit log,
+ * which is what cannot keep up. A client that does not heed Retry-After waits a little on its
+ * connection, or refusing it would take all of the processor's time. */
+static bool check_load(struct request *request)
+{
+    struct gateway *gateway = worker_gateway(request->worker);
+    const char *team = request->subject.team != NULL ? request->subject.team : "";
+
+    if (overload_enter(gateway->overload, team, &request->pass, &request->retry_after_s)) {
+        request->retry_after_s = 0;
+        return true;
+    }
+    guard_pause(evhttp_connection_get_bufferevent(evhttp_request_get_connection(request->http)),
+                REFUSED_PAUSE_MS);
+    request_reply_problem(request, PROBLEM_UNAVAILABLE,
+                          "The gateway is overloaded. Nothing was sent.");
+    return false;
+}
+
 static void handle(struct request *request, bool async_by_default)
 {
-    if (!check_headers(request) || !read_action(request)) {
+    if (!check_load(request) || !check_headers(request) || !read_action(request)) {
         return;
     }
     read_preferences(request, async_by_default);
@@ -232,6 +255,7 @@ static void on_accepted(struct request *request, const struct dispatcher_reply *
     int64_t left_ms = request->wait_ms > waited_ms ? request->wait_ms - waited_ms : 0;
     struct timeval left = {.tv_sec = left_ms / 1000, .tv_usec = (left_ms % 1000) * 1000};
 
+    overload_leave(worker_gateway(request->worker)->overload, &request->pass);
     request->accepted = true;
     memcpy(request->action_id, reply->action_id, sizeof(request->action_id));
     request->submitted_ms = reply->submitted_ms;

@@ -2,6 +2,7 @@
 #include "gateway/admin.h"
 
 #include "common/json.h"
+#include "gateway/connections.h"
 #include "gateway/guard.h"
 #include "gateway/metrics.h"
 #include "gateway/request.h"
@@ -27,7 +28,7 @@ struct admin {
     struct guard *guard;
     struct evconnlistener *listener;
     struct event *resume;
-    atomic_size_t connections;
+    struct connections *connections;
 };
 
 /* The one of this process: evhttp has put its own argument in the place of the listener's. */
@@ -94,7 +95,8 @@ static void on_metrics(struct admin *admin, struct evhttp_request *http)
 {
     CLEANUP(cleanup_free) char *text = NULL;
 
-    metrics_set(METRIC_CONNECTIONS, NULL, NULL, (double)admin->gateway->connections);
+    metrics_set(METRIC_CONNECTIONS, NULL, NULL,
+                (double)connections_open(admin->gateway->connections));
     text = metrics_text();
     reply(http, 200, "text/plain; version=0.0.4; charset=utf-8", text);
 }
@@ -178,13 +180,15 @@ struct admin *admin_new(struct event_base *base, struct gateway *gateway, int fd
         .idle_timeout_ms = IDLE_TIMEOUT_MS,
         .write_timeout_ms = TIMEOUT_MS,
         .max_connections = MAX_CONNECTIONS,
-        .connections = &admin->connections,
+        .max_connections_per_address = MAX_CONNECTIONS,
+        .connections = connections_new(),
         .make_request_id = make_request_id,
     };
 
     assert(only == NULL);
     only = admin;
     admin->gateway = gateway;
+    admin->connections = options.connections;
     admin->guard = guard_new(base, &options);
     admin->http = evhttp_new(base);
     admin->listener =
@@ -208,6 +212,7 @@ void admin_free(struct admin *admin)
         event_free(admin->resume);
         only = NULL;
         guard_free(admin->guard);
+        connections_free(admin->connections);
         free(admin);
     }
 }

@@ -16,7 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_CONFIG_BYTES (16 * 1024 * 1024)
+#define MAX_CONFIG_BYTES  (16 * 1024 * 1024)
+#define LEAST_PER_ADDRESS 16 /* connections, unless configured */
 
 const struct account_config *config_account(const struct config *config, size_t index)
 {
@@ -416,9 +417,24 @@ static void check_listen(struct config *config, struct problems *problems)
     }
 }
 
+static void check_limits(struct config *config, struct problems *problems)
+{
+    int64_t all = config->limits.max_connections;
+    int64_t each = config->limits.max_connections_per_address;
+
+    if (each > all) {
+        problems_add(problems, "/limits/max_connections_per_address",
+                     "must not be over max_connections (%lld)", (long long)all);
+    } else if (each == 0) {
+        each = all / 2 > LEAST_PER_ADDRESS ? all / 2 : LEAST_PER_ADDRESS;
+        config->limits.max_connections_per_address = each < all ? each : all;
+    }
+}
+
 static void check_whole(struct config *config, struct problems *problems)
 {
     check_listen(config, problems);
+    check_limits(config, problems);
     config_check_streams(config, problems);
     for (size_t i = 0; i < config->accounts.count; i++) {
         check_account(config_account(config, i), problems);

@@ -109,6 +109,7 @@ struct config {
     bool seccomp;
     struct {
         int64_t max_connections;
+        int64_t max_connections_per_address;
         int64_t max_header_bytes;
         int64_t max_body_bytes;
         int64_t max_devices_per_request;

@@ -200,6 +200,10 @@ static const struct option_row audit_options[] = {
 static const struct option_row limits_options[] = {
     {NAMED(INTEGER, config, "max_connections", limits.max_connections, .min = 1, .max = 1000000,
            .fallback = 10000, .doc = "open client connections, all listeners together")},
+    {NAMED(INTEGER, config, "max_connections_per_address", limits.max_connections_per_address,
+           .min = 1, .max = 1000000,
+           .doc = "of those, from one IPv4 address or IPv6 /64; default half of max_connections, "
+                  "but at least 16")},
     {NAMED(INTEGER, config, "max_header_bytes", limits.max_header_bytes, .min = 1024,
            .max = 1048576, .fallback = 16384, .doc = "request line and headers; more is 431")},
     {NAMED(INTEGER, config, "max_body_bytes", limits.max_body_bytes, .min = 1024, .max = 67108864,

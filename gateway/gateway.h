@@ -12,13 +12,17 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+struct connections;
+struct overload;
+
 struct gateway {
     struct store *store;
     struct dispatcher *dispatcher;
     struct refusals *refusals;
     struct pulse *pulse; /* main thread */
     atomic_bool draining;
-    atomic_size_t connections;
+    struct connections *connections;
+    struct overload *overload;
 };
 
 #endif

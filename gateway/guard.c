@@ -12,24 +12,16 @@
 #include "gateway/guard.h"
 
 #include "common/clock.h"
-#include "common/json.h"
 #include "common/memory.h"
-#include "gateway/problem.h"
+#include "gateway/connections.h"
+#include "gateway/guard_priv.h"
 
 #include <assert.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
 #include <event2/event_struct.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
 
 #define TLS_RECORD_BYTES 16384
 #define LINGER_MS        2000
@@ -38,16 +30,17 @@
 /*               ┌────────────────────────────────────────────┐
  *               ▼                                            │
  * ACCEPTED ─▶ BODY ─▶ PENDING ─▶ IDLE ─▶ HEAD ───────────────┘   (BODY is skipped without one,
- *    │          │                  │       │                      HEAD if it comes whole)
+ *    │          │        └─▶ PAUSED ┘      │                      HEAD if it comes whole)
  *    └──────────┴──────────────────┴───────┴─▶ REFUSED ─▶ LINGERING
  * Any may become CLOSED; DOOMED can become nothing else. */
 enum phase {
-    PHASE_DOOMED,    /* over the cap */
+    PHASE_DOOMED,    /* it could not be made */
     PHASE_ACCEPTED,  /* TLS handshake and first head */
     PHASE_IDLE,      /* between requests */
     PHASE_HEAD,      /* part of a head is here, held back */
     PHASE_BODY,      /* evhttp has the head and some of the body */
     PHASE_PENDING,   /* evhttp has the request and owes the reply; we do not read */
+    PHASE_PAUSED,    /* the reply is sent; we do not read for a while */
     PHASE_REFUSED,   /* our own answer is on its way; whatever comes is thrown away */
     PHASE_LINGERING, /* it is sent; wait for the client to close, so that it can read it */
     PHASE_CLOSED,    /* evhttp was told; it frees everything */
@@ -62,7 +55,8 @@ static const unsigned moves[PHASE_CLOSED + 1] = {
     [PHASE_IDLE] = TO(PHASE_HEAD) | TO(PHASE_BODY) | TO_ENDS,
     [PHASE_HEAD] = TO(PHASE_BODY) | TO_ENDS,
     [PHASE_BODY] = TO_ENDS,
-    [PHASE_PENDING] = TO(PHASE_IDLE) | TO(PHASE_CLOSED),
+    [PHASE_PENDING] = TO(PHASE_PAUSED) | TO(PHASE_IDLE) | TO(PHASE_CLOSED),
+    [PHASE_PAUSED] = TO(PHASE_IDLE) | TO(PHASE_CLOSED),
     [PHASE_REFUSED] = TO(PHASE_LINGERING) | TO(PHASE_CLOSED),
     [PHASE_LINGERING] = TO(PHASE_CLOSED),
 };
@@ -77,12 +71,13 @@ struct connection {
     struct guard *guard;
     enum phase phase;
     bool plain;         /* underlying's bytes are the socket's */
-    bool counted;       /* in options.connections */
     bool unreported;    /* bytes of evhttp's were sent on, and evhttp was not told yet */
     bool end_of_input;  /* the client will send no more; it may still read */
     size_t scanned;     /* bytes at the start of the socket's input that the framer has seen */
     size_t thrown_away; /* while lingering */
+    int64_t pause_ms;   /* after the reply that evhttp owes */
     struct framer framer;
+    struct origin *origin;      /* in options.connections; NULL: not counted */
     struct bufferevent *filter; /* evhttp's; it frees us when it goes */
     struct bufferevent *underlying;
     struct evbuffer_cb_entry *output_cb;
@@ -94,16 +89,6 @@ struct connection {
     int64_t deadline_ms; /* of the present phase */
     int64_t alarm_ms;    /* when the alarm rings; INT64_MAX: not set */
     char remote[64];     /* numeric address */
-};
-
-static const struct answer {
-    int status;
-    const char *reason; /* the status line's */
-    enum problem_type problem;
-} answers[] = {
-    {400, "Bad Request", PROBLEM_MALFORMED_REQUEST},
-    {413, "Content Too Large", PROBLEM_BODY_TOO_LARGE},
-    {431, "Request Header Fields Too Large", PROBLEM_HEADER_TOO_LARGE},
 };
 
 static enum bufferevent_filter_result filter_input(struct evbuffer *from, struct evbuffer *to,
@@ -126,7 +111,8 @@ struct guard *guard_new(struct event_base *base, const struct guard_options *opt
 {
     struct guard *guard = xcalloc(1, sizeof(*guard));
 
-    assert(options->max_connections > 0 && options->connections && options->make_request_id);
+    assert(options->max_connections > 0 && options->max_connections_per_address > 0);
+    assert(options->connections && options->make_request_id);
     guard->base = base;
     guard->options = *options;
     guard->references = 1;
@@ -144,15 +130,6 @@ void guard_free(struct guard *guard)
     if (guard && --guard->references == 0) {
         free(guard);
     }
-}
-
-static bool count_in(struct guard *guard)
-{
-    if (atomic_fetch_add(guard->options.connections, 1) < guard->options.max_connections) {
-        return true;
-    }
-    atomic_fetch_sub(guard->options.connections, 1);
-    return false;
 }
 
 /* Puts our callbacks on the socket in front of the filter's. */
@@ -174,8 +151,7 @@ struct bufferevent *guard_wrap(struct guard *guard, struct bufferevent *underlyi
 
     connection->guard = guard;
     guard->references++;
-    connection->counted = underlying_take && count_in(guard);
-    connection->phase = connection->counted ? PHASE_ACCEPTED : PHASE_DOOMED;
+    connection->phase = underlying_take ? PHASE_ACCEPTED : PHASE_DOOMED;
     framer_init(&connection->framer, &guard->options.limits);
     if (!underlying_take) {
         underlying_take = bufferevent_socket_new(guard->base, -1, BEV_OPT_CLOSE_ON_FREE);
@@ -201,8 +177,8 @@ static void on_filter_freed(void *arg)
     evbuffer_remove_cb_entry(bufferevent_get_output(connection->filter), connection->output_cb);
     event_del(&connection->wake);
     event_del(&connection->alarm);
-    if (connection->counted) {
-        atomic_fetch_sub(connection->guard->options.connections, 1);
+    if (connection->origin) {
+        connections_leave(connection->guard->options.connections, connection->origin);
     }
     guard_free(connection->guard);
     free(connection);
@@ -217,11 +193,15 @@ static bool is_gone(const struct connection *connection)
     return connection->phase == PHASE_CLOSED || !on_error;
 }
 
-static int64_t timeout_ms(const struct guard_options *options, enum phase phase)
+static int64_t timeout_ms(const struct connection *connection)
 {
+    const struct guard_options *options = &connection->guard->options;
+    enum phase phase = connection->phase;
+
     return phase == PHASE_IDLE                                  ? options->idle_timeout_ms
            : phase == PHASE_BODY                                ? options->body_timeout_ms
            : phase == PHASE_PENDING                             ? options->write_timeout_ms
+           : phase == PHASE_PAUSED                              ? connection->pause_ms
            : phase == PHASE_REFUSED || phase == PHASE_LINGERING ? LINGER_MS
                                                                 : options->header_timeout_ms;
 }
@@ -238,7 +218,7 @@ static void set_alarm(struct connection *connection, int64_t in_ms)
  * early sets itself again. */
 static void renew_deadline(struct connection *connection)
 {
-    int64_t in_ms = timeout_ms(&connection->guard->options, connection->phase);
+    int64_t in_ms = timeout_ms(connection);
 
     connection->deadline_ms = clock_boot_ms() + in_ms;
     if (connection->deadline_ms < connection->alarm_ms) {
@@ -274,20 +254,30 @@ static void drop(struct connection *connection, enum guard_drop reason)
 }
 
 /* What the new socket allows only now: evhttp sets it after guard_wrap(). The address is noted
- * since a client that is refused later may be gone when we would ask. */
-static void begin(struct connection *connection)
+ * since a client that is refused later may be gone when we would ask. Nothing was read yet. False:
+ * it was closed, since there are too many. */
+static bool begin(struct connection *connection)
 {
-    evutil_socket_t fd = bufferevent_getfd(connection->underlying);
-    int yes = 1;
-    struct sockaddr_storage address = {0};
-    socklen_t len = sizeof(address);
+    const struct guard_options *options = &connection->guard->options;
+    struct sockaddr_storage address;
 
-    /* A reply goes out in pieces over TLS, and each would wait for the one before. */
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-    if (getpeername(fd, (struct sockaddr *)&address, &len) ||
-        getnameinfo((struct sockaddr *)&address, len, connection->remote,
-                    sizeof(connection->remote), NULL, 0, NI_NUMERICHOST)) {
-        strcpy(connection->remote, "unknown");
+    guard_greet(bufferevent_getfd(connection->underlying), &address, connection->remote,
+                sizeof(connection->remote));
+    if (connection->phase == PHASE_DOOMED) {
+        close_connection(connection);
+        return false;
+    }
+    switch (connections_enter(options->connections, (struct sockaddr *)&address,
+                              options->max_connections, options->max_connections_per_address,
+                              &connection->origin)) {
+    case OK:
+        return true;
+    case ERR_FULL:
+        drop(connection, GUARD_DROP_FULL);
+        return false;
+    default:
+        drop(connection, GUARD_DROP_ADDRESS);
+        return false;
     }
 }
 
@@ -295,29 +285,18 @@ static void begin(struct connection *connection)
 static void refuse(struct connection *connection)
 {
     const struct guard_options *options = &connection->guard->options;
-    const struct answer *answer = answers;
     char request_id[GUARD_REQUEST_ID_SIZE] = "";
-    CLEANUP(cleanup_json) json_t *problem = NULL;
-    CLEANUP(cleanup_free) char *body = NULL;
+    struct guard_refusal refusal = {.status = connection->framer.status,
+                                    .detail = connection->framer.detail,
+                                    .remote = connection->remote,
+                                    .request_id = request_id};
 
-    while (answer->status != connection->framer.status) {
-        answer++;
-    }
     options->make_request_id(request_id, options->arg);
-    problem = problem_json(answer->problem, connection->framer.detail, request_id);
-    body = json_write(problem);
-    evbuffer_add_printf(bufferevent_get_output(connection->underlying),
-                        "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\n"
-                        "Content-Length: %zu\r\nConnection: close\r\nX-Request-ID: %s\r\n\r\n%s",
-                        answer->status, answer->reason, strlen(body), request_id, body);
+    refusal.problem = guard_answer(bufferevent_get_output(connection->underlying), refusal.status,
+                                   refusal.detail, request_id);
     move_to(connection, PHASE_REFUSED);
     if (options->on_refused) {
-        options->on_refused(&(struct guard_refusal){.status = answer->status,
-                                                    .problem = problem_name(answer->problem),
-                                                    .detail = connection->framer.detail,
-                                                    .remote = connection->remote,
-                                                    .request_id = request_id},
-                            options->arg);
+        options->on_refused(&refusal, options->arg);
     }
 }
 
@@ -435,6 +414,26 @@ static void resume(struct connection *connection)
     }
 }
 
+/* evhttp's reply is with the kernel, and it waits for the next request. */
+static void end_reply(struct connection *connection)
+{
+    if (connection->pause_ms > 0 && !connection->end_of_input) {
+        move_to(connection, PHASE_PAUSED);
+        connection->pause_ms = 0;
+    } else {
+        resume(connection);
+    }
+}
+
+void guard_pause(struct bufferevent *wrapped, int64_t pause_ms)
+{
+    struct bufferevent *underlying = bufferevent_get_underlying(wrapped);
+    void *connection;
+
+    bufferevent_getcb(underlying, NULL, NULL, NULL, &connection); /* see interpose() */
+    ((struct connection *)connection)->pause_ms = pause_ms;
+}
+
 /* Tells evhttp once the kernel has all that it wrote. */
 static void report_written(struct connection *connection)
 {
@@ -446,7 +445,7 @@ static void report_written(struct connection *connection)
     connection->unreported = false;
     bufferevent_trigger(connection->filter, EV_WRITE, BEV_TRIG_IGNORE_WATERMARKS);
     if (!is_gone(connection) && reply_is_done(connection)) {
-        resume(connection);
+        end_reply(connection);
     }
 }
 
@@ -469,12 +468,10 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     if (is_gone(connection)) {
         return;
     }
-    if (!connection->remote[0]) {
-        begin(connection);
+    if (!connection->remote[0] && !begin(connection)) {
+        return;
     }
-    if (connection->phase == PHASE_DOOMED) {
-        drop(connection, GUARD_DROP_FULL);
-    } else if (connection->end_of_input && connection->phase < PHASE_PENDING) {
+    if (connection->end_of_input && connection->phase < PHASE_PENDING) {
         close_connection(connection);
     } else {
         send_output(connection);
@@ -486,13 +483,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
  * closed with input unread, the kernel would send a reset, and that can overtake the answer. */
 static void linger(struct connection *connection)
 {
-    SSL *ssl = bufferevent_openssl_get_ssl(connection->underlying);
-
-    if (ssl) {
-        SSL_shutdown(ssl);
-        ERR_clear_error();
-    }
-    shutdown(bufferevent_getfd(connection->underlying), SHUT_WR);
+    guard_end_output(connection->underlying);
     move_to(connection, PHASE_LINGERING);
     if (connection->end_of_input) {
         close_connection(connection);
@@ -567,10 +558,13 @@ static void expire(struct connection *connection)
         if (connection->unreported) {
             drop(connection, GUARD_DROP_NOT_READING);
         } else if (reply_is_done(connection)) {
-            resume(connection); /* a streamed reply ended without a last byte */
+            end_reply(connection); /* a streamed reply ended without a last byte */
         } else {
             renew_deadline(connection); /* the handler's time is not ours to judge */
         }
+        break;
+    case PHASE_PAUSED:
+        resume(connection);
         break;
     default:
         close_connection(connection);

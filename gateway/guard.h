@@ -8,11 +8,11 @@
 #include "gateway/framer.h"
 
 #include <event2/event.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct bufferevent;
+struct connections;
 struct guard;
 
 #define GUARD_REQUEST_ID_SIZE 40
@@ -29,6 +29,7 @@ struct guard_refusal {
 /* Why a connection was closed without an answer. Idle connections end without a report. */
 enum guard_drop {
     GUARD_DROP_FULL,        /* max_connections are open */
+    GUARD_DROP_ADDRESS,     /* max_connections_per_address are, from there */
     GUARD_DROP_HEADER_LATE, /* TLS handshake or head not complete in time */
     GUARD_DROP_BODY_LATE,
     GUARD_DROP_NOT_READING, /* the client does not take its answer */
@@ -36,12 +37,13 @@ enum guard_drop {
 
 struct guard_options {
     struct framer_limits limits;
-    int64_t header_timeout_ms;  /* from accept (handshake included), later from the first byte */
-    int64_t body_timeout_ms;    /* from the end of the head to the end of the body */
-    int64_t idle_timeout_ms;    /* between requests */
-    int64_t write_timeout_ms;   /* without the client taking a byte of its answer */
-    size_t max_connections;     /* more than 0 */
-    atomic_size_t *connections; /* open now; the workers share one counter, which outlives them */
+    int64_t header_timeout_ms; /* from accept (handshake included), later from the first byte */
+    int64_t body_timeout_ms;   /* from the end of the head to the end of the body */
+    int64_t idle_timeout_ms;   /* between requests */
+    int64_t write_timeout_ms;  /* without the client taking a byte of its answer */
+    size_t max_connections;    /* more than 0, both */
+    size_t max_connections_per_address;
+    struct connections *connections; /* the workers share one, which outlives them */
 
     /* Writes a new request id of sane characters, at most 39. Required. */
     void (*make_request_id)(char ret_id[GUARD_REQUEST_ID_SIZE], void *arg);
@@ -72,5 +74,10 @@ void guard_free(struct guard *guard);
  * request comes when the reply is in the kernel. Do not stream (evhttp_send_reply_start) to an
  * HTTP/1.0 client: evhttp would close before the end is flushed. */
 struct bufferevent *guard_wrap(struct guard *guard, struct bufferevent *underlying_take);
+
+/* While evhttp owes a reply on what guard_wrap() gave: the client's next request is not read until
+ * so long after that reply. For a client that is told to come back later: the connection stays, and
+ * costs nothing meanwhile. */
+void guard_pause(struct bufferevent *wrapped, int64_t pause_ms);
 
 #endif

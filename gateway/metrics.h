@@ -8,6 +8,8 @@
     X(HTTP_REQUESTS, "tollgate_http_requests_total", COUNTER, "route,code", "HTTP answers")        \
     X(HTTP_SECONDS, "tollgate_http_request_seconds", HISTOGRAM, "", "From request to answer")      \
     X(CONNECTIONS, "tollgate_connections", GAUGE, "", "Open client connections")                   \
+    X(CONNECTIONS_REFUSED, "tollgate_connections_refused_total", COUNTER, "cap",                   \
+      "Connections closed at once since too many were open: in all, or from the address")          \
     X(POLICY_DECISIONS, "tollgate_policy_decisions_total", COUNTER, "team,decision",               \
       "Decisions of the teams' policies")                                                          \
     X(QUEUE_DEPTH, "tollgate_queue_depth", GAUGE, "team", "Actions waiting")                       \
@@ -24,6 +26,8 @@
     X(CALLS_SAVED, "tollgate_calls_saved_total", COUNTER, "team", "Calls saved by sharing")        \
     X(TOKEN_EXPIRY, "tollgate_token_expiry_timestamp_seconds", GAUGE, "account",                   \
       "When the upstream token expires; 0 = not known")                                            \
+    X(OVERLOAD_REFUSED, "tollgate_overload_refused_total", COUNTER, "",                            \
+      "Action calls refused since more came than can be recorded in time")                         \
     X(AUDIT_RECORDS, "tollgate_audit_records_total", COUNTER, "event", "Audit records stored")     \
     X(AUDIT_FAILURES, "tollgate_audit_append_failures_total", COUNTER, "",                         \
       "Writes that the store refused")                                                             \

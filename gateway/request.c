@@ -7,6 +7,7 @@
 #include "common/wipe.h"
 #include "gateway/headers.h"
 #include "gateway/metrics.h"
+#include "gateway/overload.h"
 #include "gateway/routes.h"
 #include "gateway/worker.h"
 
@@ -92,6 +93,7 @@ static struct request *new_request(struct worker *worker, struct evhttp_request 
 static void free_request(struct request *request)
 {
     worker_count(request->worker, -1);
+    overload_leave(worker_gateway(request->worker)->overload, &request->pass);
     if (request->timer != NULL) {
         event_free(request->timer);
     }
@@ -192,10 +194,18 @@ void request_reply_json(struct request *request, int status, json_t *body_take)
     reply_json(request, status, "application/json", body_take);
 }
 
+static void set_retry_after(struct request *request, int64_t seconds)
+{
+    char text[24];
+
+    (void)snprintf(text, sizeof(text), "%lld", (long long)seconds);
+    request_set_header(request, "Retry-After", text);
+}
+
 void request_reply_problem(struct request *request, enum problem_type type, const char *detail)
 {
     if (type == PROBLEM_UNAVAILABLE) {
-        request_set_header(request, "Retry-After", "1");
+        set_retry_after(request, request->retry_after_s > 0 ? request->retry_after_s : 1);
     }
     reply_json(request, problem_status(type), "application/problem+json",
                problem_json(type, detail, request->id));
@@ -206,7 +216,6 @@ void request_reply_problem(struct request *request, enum problem_type type, cons
 static void on_refusal_stored(enum err result, void *arg)
 {
     struct request *request = arg;
-    char seconds[24];
 
     if (result != OK) {
         metrics_add(METRIC_AUDIT_FAILURES, NULL, NULL, 1);
@@ -215,8 +224,7 @@ static void on_refusal_stored(enum err result, void *arg)
         return;
     }
     if (request->retry_after_s > 0) {
-        (void)snprintf(seconds, sizeof(seconds), "%lld", (long long)request->retry_after_s);
-        request_set_header(request, "Retry-After", seconds);
+        set_retry_after(request, request->retry_after_s);
     }
     json_t *problem = TAKE(request->problem);
     int status = (int)json_integer_value(json_object_get(problem, "status"));

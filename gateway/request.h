@@ -10,6 +10,7 @@
 #include "gateway/keys.h"
 #include "gateway/problem.h"
 #include "gateway/settings.h"
+#include "policy/gate.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -37,8 +38,9 @@ struct request {
     /* An action call, while it is parked. */
     struct action *action;
     char *reason;
-    int64_t wait_ms;    /* how long the caller waits; < 0: not at all */
-    bool respond_async; /* the caller prefers 202 */
+    int64_t wait_ms;       /* how long the caller waits; < 0: not at all */
+    bool respond_async;    /* the caller prefers 202 */
+    struct gate_pass pass; /* until it is accepted or refused */
     bool accepted;
     char action_id[ACTION_ID_SIZE];
     int64_t submitted_ms;
@@ -56,7 +58,7 @@ struct request {
 
     /* A refusal that waits until it is recorded. */
     json_t *problem;
-    int64_t retry_after_s; /* 0: no such header */
+    int64_t retry_after_s; /* 0: no such header, or what is usual for the problem */
 };
 
 /* evhttp's callback: takes the request and runs it. worker is the argument. */

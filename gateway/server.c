@@ -6,11 +6,13 @@
 #include "common/log.h"
 #include "gateway/admin.h"
 #include "gateway/audit.h"
+#include "gateway/connections.h"
 #include "gateway/gateway.h"
 #include "gateway/keeper.h"
 #include "gateway/listener.h"
 #include "gateway/metrics.h"
 #include "gateway/notify.h"
+#include "gateway/overload.h"
 #include "gateway/process.h"
 #include "gateway/reload.h"
 #include "gateway/settings.h"
@@ -424,6 +426,8 @@ enum err server_run(const char *path, struct config *config_take, struct error *
     (void)signal(SIGPIPE, SIG_IGN);
     (void)evthread_use_pthreads();
     raise_descriptor_limit(server.settings->config);
+    server.gateway.connections = connections_new();
+    server.gateway.overload = overload_new();
     server.worker_count = count_workers(server.settings->config);
     server.notifier = notifier_new();
     set_up_loop(&server);
@@ -438,6 +442,8 @@ enum err server_run(const char *path, struct config *config_take, struct error *
     free(server.workers);
     free(server.fds);
     settings_unref(server.settings);
+    connections_free(server.gateway.connections);
+    overload_free(server.gateway.overload);
     notifier_free(server.notifier);
     log_info("stopped", "");
     return err;

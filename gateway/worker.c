@@ -156,6 +156,16 @@ static void on_refused(const struct guard_refusal *refusal, void *arg)
     refusals_record(refusals, refusal->remote, refusal->problem, audit_end(record));
 }
 
+static void on_dropped(enum guard_drop reason, const char *remote, void *arg)
+{
+    (void)remote;
+    (void)arg;
+    if (reason == GUARD_DROP_FULL || reason == GUARD_DROP_ADDRESS) {
+        metrics_add(METRIC_CONNECTIONS_REFUSED, reason == GUARD_DROP_FULL ? "all" : "address", NULL,
+                    1);
+    }
+}
+
 static struct guard_options guard_options_of(struct worker *worker)
 {
     const struct config *config = worker->settings->config;
@@ -169,9 +179,11 @@ static struct guard_options guard_options_of(struct worker *worker)
         .idle_timeout_ms = config->limits.idle_timeout_s * 1000,
         .write_timeout_ms = WRITE_TIMEOUT_MS,
         .max_connections = (size_t)config->limits.max_connections,
-        .connections = &worker->gateway->connections,
+        .max_connections_per_address = (size_t)config->limits.max_connections_per_address,
+        .connections = worker->gateway->connections,
         .make_request_id = make_request_id,
         .on_refused = on_refused,
+        .on_dropped = on_dropped,
         .arg = worker,
     };
 }

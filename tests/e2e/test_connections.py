@@ -8,6 +8,7 @@ import time
 import pytest
 from kit.bodies import unexempt
 from kit.gateway import SUBMIT
+from kit.http import new_source
 from kit.load import request_bytes
 from kit.process import SANITIZED
 from kit.raw import Connection
@@ -66,7 +67,8 @@ def connect_many(gateway, count):
 @pytest.mark.slow
 def test_ten_thousand_idle_connections(site, descriptors):
     config = site.config(site.simulator())
-    config.json["limits"] = {"max_connections": MANY, "header_timeout_s": 300}
+    config.json["limits"] = {"max_connections": MANY, "max_connections_per_address": MANY,
+                             "header_timeout_s": 300}
     gateway = site.gateway(config)
     before = resident_mb(gateway)
     with Connection(gateway.address) as probe:
@@ -91,6 +93,38 @@ def test_ten_thousand_idle_connections(site, descriptors):
                 connection.close()
     wait_for("them to go", lambda: gateway.metric("tollgate_connections") == 0, 60)
     assert gateway.post(unexempt("any-2")).status_code == 200
+
+
+def test_one_address_takes_only_its_share(site):
+    """Another finds a place all the same, and so do operators."""
+    config = site.config(site.simulator())
+    config.json["limits"] = {"max_connections": 40, "max_connections_per_address": 10}
+    gateway = site.gateway(config)
+    greedy, other = new_source(), new_source()
+    idle = [Connection(gateway.address, source=greedy) for _ in range(10)]
+    wait_for("all to be taken", lambda: gateway.metric("tollgate_connections") == 10)
+    for _ in range(20):
+        with Connection(gateway.address, source=greedy) as one_more:
+            assert is_closed(one_more.socket), "the cap does not hold"
+    assert gateway.metric("tollgate_connections_refused_total", cap="address") == 20
+    assert gateway.metric("tollgate_connections") == 10
+    assert gateway.post(unexempt("any-1"), source=other).status_code == 200
+    config.json["limits"]["max_connections_per_address"] = 11
+    gateway.reload()
+    idle.append(Connection(gateway.address, source=greedy))
+    wait_for("one more", lambda: gateway.metric("tollgate_connections") == 11)
+    with Connection(gateway.address, source=greedy) as one_more:
+        assert is_closed(one_more.socket), "the new cap does not hold"
+    config.json["limits"]["max_connections_per_address"] = 10
+    gateway.reload()
+    idle.pop().socket.close()
+    idle.pop().socket.close()
+    wait_for("its place", lambda: gateway.metric("tollgate_connections") == 9)
+    assert gateway.post(unexempt("any-2"), source=greedy).status_code == 200
+    for connection in idle:
+        connection.socket.close()
+    wait_for("them to go", lambda: gateway.metric("tollgate_connections") == 0)
+    assert gateway.metric("tollgate_connections_refused_total", cap="all") == 0
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 nothing sent upstream, not ready; and when it is over the gateway goes on by itself."""
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import time
@@ -12,6 +11,7 @@ import pytest
 from kit.bodies import unexempt
 from kit.checks import assert_contiguous, assert_problem
 from kit.gateway import SUBMIT
+from kit.trace import injected
 from kit.waiting import wait_for
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="mounting and tracing take root")
@@ -30,22 +30,6 @@ def full_disk(gateway):
             pass
     yield
     ballast.unlink()
-
-
-@contextmanager
-def injected(gateway, inject):
-    """Some system calls of the running gateway fail."""
-    tracer = subprocess.Popen(["strace", "-f", "-qq", "-p", str(gateway.process.pid), "-o", "/dev/null",
-                               *[word for each in inject for word in ("-e", f"inject={each}")]],
-                              stderr=subprocess.PIPE)
-    status = f"/proc/{gateway.process.pid}/status"
-    try:
-        wait_for("the tracer", lambda: "TracerPid:\t0" not in open(status, encoding="ascii").read())
-        yield
-    finally:
-        tracer.send_signal(signal.SIGINT)
-        tracer.wait(10)
-        tracer.stderr.close()
 
 
 @contextmanager

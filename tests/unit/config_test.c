@@ -107,11 +107,33 @@ static void test_a_good_one_has_the_contracts_defaults(void **state)
     assert_int_equal(team->queue_limit, 1000);
     assert_int_equal(team->sync_wait_s, 65);
     assert_int_equal(config->limits.max_connections, 10000);
+    assert_int_equal(config->limits.max_connections_per_address, 5000);
     assert_int_equal(config->limits.max_devices_per_request, 1000);
     assert_int_equal(config_client(config, 0)->team_index, 0);
     assert_int_equal(strlen(config->sha256), 64);
     assert_non_null(strstr(config->store, "/tollgate.db"));
     config_free(config);
+}
+
+static void test_an_address_has_half_of_the_connections(void **state)
+{
+    static const struct {
+        const char *limits;
+        int64_t each;
+    } cases[] = {
+        {"{\"limits\":{\"max_connections\":100},", 50},
+        {"{\"limits\":{\"max_connections\":20},", 16},
+        {"{\"limits\":{\"max_connections\":10},", 10},
+        {"{\"limits\":{\"max_connections\":100,\"max_connections_per_address\":7},", 7},
+        {"{\"limits\":{\"max_connections\":100,\"max_connections_per_address\":100},", 100},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct config *config = NULL;
+        assert_int_equal(load(*state, good, "{", cases[i].limits, &config), OK);
+        assert_int_equal(config->limits.max_connections_per_address, cases[i].each);
+        config_free(config);
+    }
 }
 
 static void test_problems_across_options(void **state)
@@ -121,6 +143,8 @@ static void test_problems_across_options(void **state)
         const char *to;
         const char *pointer;
     } cases[] = {
+        {"{", "{\"limits\":{\"max_connections\":20,\"max_connections_per_address\":21},",
+         "/limits/max_connections_per_address"},
         {"\"account\":\"main\"", "\"account\":\"other\"", "/teams/helpdesk/account"},
         {"\"account\":\"main\"", "\"account\":\"main\",\"reserved\":11", "/teams/helpdesk"},
         {"\"account\":\"main\"", "\"account\":\"main\",\"max\":11", "/teams/helpdesk"},
@@ -222,6 +246,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_good_one_has_the_contracts_defaults),
+        cmocka_unit_test(test_an_address_has_half_of_the_connections),
         cmocka_unit_test(test_problems_across_options),
         cmocka_unit_test(test_problems_of_both_kinds_come_together),
         cmocka_unit_test(test_a_secret_that_others_can_read_is_refused),

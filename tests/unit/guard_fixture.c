@@ -37,7 +37,7 @@ static void on_dropped(enum guard_drop reason, const char *remote, void *arg)
 {
     struct server *server = arg;
 
-    assert_string_equal(remote, "127.0.0.1");
+    assert_memory_equal(remote, "127.0.0.", 8);
     atomic_fetch_add(&server->dropped[reason], 1);
 }
 
@@ -101,6 +101,10 @@ static void on_request(struct evhttp_request *req, void *arg)
     evhttp_request_set_on_complete_cb(req, on_complete, server);
     if (strncmp(target, "/later", 6) == 0) {
         event_base_once(server->base, -1, EV_TIMEOUT, on_later, req, &soon);
+    } else if (strncmp(target, "/pause", 6) == 0) {
+        guard_pause(evhttp_connection_get_bufferevent(evhttp_request_get_connection(req)),
+                    server->pause_ms);
+        reply(req);
     } else if (strncmp(target, "/big", 4) == 0) {
         reply_big(req);
     } else if (strncmp(target, "/stream", 7) == 0) {
@@ -165,6 +169,7 @@ struct server *prepare(bool with_tls)
 {
     struct server *server = xcalloc(1, sizeof(*server));
 
+    server->connections = connections_new();
     server->options = (struct guard_options){
         .limits = {.max_header_bytes = 8192, .max_headers = 64, .max_body_bytes = 100000},
         .header_timeout_ms = PATIENCE_MS,
@@ -172,7 +177,8 @@ struct server *prepare(bool with_tls)
         .idle_timeout_ms = PATIENCE_MS,
         .write_timeout_ms = PATIENCE_MS,
         .max_connections = 100,
-        .connections = &server->connections,
+        .max_connections_per_address = 100,
+        .connections = server->connections,
         .make_request_id = make_request_id,
         .on_refused = on_refused,
         .on_dropped = on_dropped,
@@ -212,15 +218,16 @@ struct server *start_plain(void)
 
 void stop(struct server *server)
 {
-    for (int i = 0; atomic_load(&server->connections) > 0 && i < PATIENCE_MS; i++) {
+    for (int i = 0; connections_open(server->connections) > 0 && i < PATIENCE_MS; i++) {
         usleep(1000);
     }
-    assert_int_equal(atomic_load(&server->connections), 0);
+    assert_int_equal(connections_open(server->connections), 0);
     assert_int_equal(write(server->stop[1], "", 1), 1);
     pthread_join(server->thread, NULL);
     evhttp_free(server->http);
     guard_free(server->guard);
     event_base_free(server->base);
+    connections_free(server->connections);
     SSL_CTX_free(server->tls);
     close(server->stop[0]);
     close(server->stop[1]);
@@ -237,16 +244,24 @@ void wait_until(atomic_int *counter, int least)
 
 /* ---- The client ---- */
 
-int dial(const struct server *server)
+int dial_from(const struct server *server, const char *source)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(server->port)};
+    struct sockaddr_in address = {.sin_family = AF_INET};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
 
+    assert_int_equal(inet_pton(AF_INET, source, &address.sin_addr), 1);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    address.sin_port = htons(server->port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     struct timeval patience = {.tv_sec = PATIENCE_MS / 1000};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     return fd;
+}
+
+int dial(const struct server *server)
+{
+    return dial_from(server, "127.0.0.1");
 }
 
 struct client *open_client(const struct server *server)

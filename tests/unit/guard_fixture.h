@@ -3,6 +3,7 @@
 #ifndef TESTS_UNIT_GUARD_FIXTURE_H
 #define TESTS_UNIT_GUARD_FIXTURE_H
 
+#include "gateway/connections.h"
 #include "gateway/guard.h"
 
 #include <event2/event.h>
@@ -33,9 +34,10 @@ struct server {
     pthread_t thread;
     int stop[2];
     uint16_t port;
-    atomic_size_t connections;
+    struct connections *connections;
     atomic_int handled;
     atomic_int completed;
+    int64_t pause_ms; /* after a reply to /pause */
     atomic_int refused;
     atomic_int dropped[GUARD_DROP_NOT_READING + 1];
     struct guard_refusal last; /* texts copied below; read after the answer came */
@@ -64,8 +66,9 @@ struct client {
     char data[256 * 1024]; /* what was read and not yet taken, then a NUL */
 };
 
-/* A connected socket. */
+/* A connected socket; from an address of 127.0.0.0/8. */
 int dial(const struct server *server);
+int dial_from(const struct server *server, const char *source);
 
 struct client *open_client(const struct server *server);
 void close_client(struct client *client);

@@ -1,4 +1,5 @@
 /* Guard: deadlines, the number of connections, and clients that leave or do not read. */
+#include "common/clock.h"
 #include "common/memory.h"
 #include "guard_fixture.h"
 
@@ -176,9 +177,9 @@ static void run_cap(bool with_tls)
         close_client(more);
     }
     assert_int_equal(drops(server, GUARD_DROP_FULL), 50);
-    assert_int_equal(atomic_load(&server->connections), ARRAY_LEN(clients));
+    assert_int_equal(connections_open(server->connections), ARRAY_LEN(clients));
     close_client(clients[0]);
-    for (int i = 0; atomic_load(&server->connections) == 3 && i < PATIENCE_MS; i++) {
+    for (int i = 0; connections_open(server->connections) == 3 && i < PATIENCE_MS; i++) {
         usleep(1000);
     }
     clients[0] = open_client(server);
@@ -200,6 +201,125 @@ static void holds_the_cap_over_tls(void **state)
 {
     (void)state;
     run_cap(true);
+}
+
+/* The reply comes at once, the next request is read later; others do not notice. */
+static void run_pause(bool with_tls)
+{
+    struct server *server = prepare(with_tls);
+
+    server->pause_ms = 100;
+    server->options.idle_timeout_ms = 50; /* a pause is not idling */
+    start(server);
+    struct client *client = open_client(server);
+    for (int i = 0; i < 2; i++) {
+        send_text(client, "GET /pause HTTP/1.1\r\n" HOST "\r\nGET /next HTTP/1.1\r\n" HOST "\r\n");
+        expect_reply(client, "/pause ");
+        int64_t paused_ms = clock_boot_ms();
+        assert_int_equal(atomic_load(&server->handled), 4 * i + 1);
+        struct client *other = open_client(server);
+        for (int k = 0; k < 2; k++) {
+            send_text(other, "GET /other HTTP/1.1\r\n" HOST "\r\n");
+            expect_reply(other, "/other ");
+        }
+        close_client(other);
+        expect_reply(client, "/next ");
+        assert_true(clock_boot_ms() - paused_ms >= 95);
+    }
+    send_text(client, "GET /pause HTTP/1.1\r\n" HOST "\r\n");
+    expect_reply(client, "/pause ");
+    expect_end(client); /* idle, once the pause is over */
+    close_client(client);
+    stop(server);
+}
+
+static void pauses_a_connection(void **state)
+{
+    (void)state;
+    run_pause(false);
+}
+
+static void pauses_a_connection_over_tls(void **state)
+{
+    (void)state;
+    run_pause(true);
+}
+
+static void survives_clients_that_leave_in_a_pause(void **state)
+{
+    static const char *const texts[] = {
+        "GET /pause HTTP/1.1\r\n" HOST "\r\n",
+        "GET /pause HTTP/1.1\r\n" HOST "\r\nGET /next HTTP/1.1\r\n" HOST "\r\n",
+        "GET /pause HTTP/1.1\r\n" HOST "\r\nGET /ne",
+        "GET /pause HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n",
+    };
+    struct server *server = prepare(false);
+    struct linger reset = {.l_onoff = 1, .l_linger = 0};
+
+    (void)state;
+    server->pause_ms = 30;
+    start(server);
+    for (size_t i = 0; i < 3 * ARRAY_LEN(texts); i++) {
+        struct client *client = open_client(server);
+        send_text(client, texts[i % ARRAY_LEN(texts)]);
+        if (i < ARRAY_LEN(texts)) {
+            shutdown(client->fd, SHUT_WR);
+        }
+        expect_reply(client, "/pause ");
+        if (i >= 2 * ARRAY_LEN(texts)) {
+            setsockopt(client->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+        }
+        close_client(client);
+    }
+    stop(server);
+}
+
+/* Of one address that has all that it may, others do not notice; nor it, once one has left. */
+static void holds_the_cap_of_an_address(void **state)
+{
+    struct server *server = prepare(false);
+    struct client *clients[4];
+
+    (void)state;
+    server->options.max_connections = 5;
+    server->options.max_connections_per_address = 2;
+    start(server);
+    for (size_t i = 0; i < ARRAY_LEN(clients); i++) {
+        clients[i] = xcalloc(1, sizeof(*clients[i]));
+        clients[i]->fd = dial_from(server, i < 2 ? "127.0.0.2" : "127.0.0.3");
+        send_text(clients[i], "GET / HTTP/1.1\r\n" HOST "\r\n");
+        expect_reply(clients[i], "/ ");
+    }
+    for (int i = 0; i < 50; i++) {
+        struct client *more = xcalloc(1, sizeof(*more));
+        more->fd = dial_from(server, i % 2 ? "127.0.0.2" : "127.0.0.3");
+        expect_end(more);
+        close_client(more);
+    }
+    assert_int_equal(drops(server, GUARD_DROP_ADDRESS), 50);
+    assert_int_equal(connections_open(server->connections), 4);
+    assert_int_equal(connections_origins(server->connections), 2);
+    struct client *other = open_client(server); /* the last place of all */
+    send_text(other, "GET / HTTP/1.1\r\n" HOST "\r\n");
+    expect_reply(other, "/ ");
+    struct client *more = open_client(server);
+    expect_end(more);
+    close_client(more);
+    assert_int_equal(drops(server, GUARD_DROP_FULL), 1);
+    close_client(clients[0]);
+    for (int i = 0; connections_open(server->connections) == 5 && i < PATIENCE_MS; i++) {
+        usleep(1000);
+    }
+    clients[0] = xcalloc(1, sizeof(*clients[0]));
+    clients[0]->fd = dial_from(server, "127.0.0.2");
+    for (size_t i = 0; i < ARRAY_LEN(clients); i++) {
+        send_text(clients[i], "GET / HTTP/1.1\r\n" HOST "\r\n");
+        expect_reply(clients[i], "/ ");
+        close_client(clients[i]);
+    }
+    close_client(other);
+    assert_int_equal(drops(server, GUARD_DROP_ADDRESS), 50);
+    stop(server);
 }
 
 /* ---- Life ---- */
@@ -252,7 +372,8 @@ static void ends_with_connections_open(void **state)
     guard_free(server->guard);
     evhttp_free(server->http);
     event_base_free(server->base);
-    assert_int_equal(atomic_load(&server->connections), 0);
+    assert_int_equal(connections_open(server->connections), 0);
+    connections_free(server->connections);
     close(server->stop[0]);
     close(server->stop[1]);
     free(server);
@@ -270,11 +391,12 @@ static void survives_a_missing_bufferevent(void **state)
     server->guard = guard_new(server->base, &server->options);
     struct bufferevent *bev = guard_wrap(server->guard, NULL);
     assert_non_null(bev);
-    assert_int_equal(atomic_load(&server->connections), 0);
+    assert_int_equal(connections_open(server->connections), 0);
     bufferevent_free(bev);
     guard_free(server->guard);
     event_base_loop(server->base, EVLOOP_NONBLOCK);
     event_base_free(server->base);
+    connections_free(server->connections);
     free(server);
 }
 
@@ -289,6 +411,10 @@ int main(void)
         cmocka_unit_test(waits_for_the_handler),
         cmocka_unit_test(holds_the_cap),
         cmocka_unit_test(holds_the_cap_over_tls),
+        cmocka_unit_test(holds_the_cap_of_an_address),
+        cmocka_unit_test(pauses_a_connection),
+        cmocka_unit_test(pauses_a_connection_over_tls),
+        cmocka_unit_test(survives_clients_that_leave_in_a_pause),
         cmocka_unit_test(survives_clients_that_leave),
         cmocka_unit_test(ends_with_connections_open),
         cmocka_unit_test(survives_a_missing_bufferevent),
